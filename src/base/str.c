@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/str.h"
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+bool str_eq_nocase(struct str a, struct str b)
+{
+    return a.n == b.n && str_starts_with_nocase(a, b);
+}
+
+bool str_starts_with(struct str s, struct str prefix)
+{
+    return s.n >= prefix.n && str_eq((struct str){s.p, prefix.n}, prefix);
+}
+
+bool str_starts_with_nocase(struct str s, struct str prefix)
+{
+    if (s.n < prefix.n) {
+        return false;
+    }
+    for (size_t i = 0; i < prefix.n; i++) {
+        if (lower(s.p[i]) != lower(prefix.p[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct str str_trim(struct str s)
+{
+    while (s.n > 0 && is_space(s.p[0])) {
+        s.p++;
+        s.n--;
+    }
+    while (s.n > 0 && is_space(s.p[s.n - 1])) {
+        s.n--;
+    }
+    return s;
+}
+
+struct str str_cut(struct str *s, char sep)
+{
+    const char *at = s->n ? memchr(s->p, sep, s->n) : NULL;
+    struct str head = *s;
+    if (!at) {
+        *s = (struct str){s->p + s->n, 0};
+        return head;
+    }
+    head.n = (size_t)(at - s->p);
+    *s = (struct str){at + 1, s->n - head.n - 1};
+    return head;
+}
+
+bool str_to_u64(struct str s, uint64_t max, uint64_t *out_value)
+{
+    uint64_t value = 0;
+    if (s.n == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9' || __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(s.p[i] - '0'), &value)) {
+            return false;
+        }
+    }
+    if (value > max) {
+        return false;
+    }
+    *out_value = value;
+    return true;
+}
+
+bool str_to_bool(struct str s, bool *out_value)
+{
+    static const struct {
+        const char *word;
+        bool value;
+    } words[] = {{"true", true}, {"t", true},   {"yes", true}, {"y", true},   {"on", true},   {"1", true},
+                 {"false", false}, {"f", false}, {"no", false}, {"n", false}, {"off", false}, {"0", false}};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (str_eq_nocase(s, str_c(words[i].word))) {
+            *out_value = words[i].value;
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libuv handles behind our own names. A handle's memory goes in its close callback, never sooner (libuv design.rst). */
+#include "net/loop.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <uv.h>
+
+struct deferred {
+    defer_fn fn;
+    void *ctx;
+};
+
+struct loop {
+    uv_loop_t uv;
+    uv_check_t check; /* runs deferred calls after polling */
+    struct deferred *deferred;
+    size_t deferred_n, deferred_cap;
+};
+
+struct timer {
+    uv_timer_t uv;
+    timer_fn fn;
+    void *ctx;
+};
+
+struct watch {
+    uv_poll_t uv;
+    watch_fn fn;
+    void *ctx;
+    int events;
+};
+
+struct sigwatch {
+    uv_signal_t uv;
+    sigwatch_fn fn;
+    void *ctx;
+};
+
+static void must(int rc)
+{
+    assert(rc == 0); /* these libuv calls fail only on misuse or memory */
+    (void)rc;
+}
+
+static void run_deferred(struct loop *loop)
+{
+    for (size_t i = 0; i < loop->deferred_n; i++) {
+        struct deferred d = loop->deferred[i]; /* the array may move while fn runs */
+        d.fn(d.ctx);
+    }
+    loop->deferred_n = 0;
+}
+
+static void on_check(uv_check_t *handle)
+{
+    run_deferred(CONTAINER_OF(handle, struct loop, check));
+}
+
+struct loop *loop_new(void)
+{
+    struct loop *loop = mem_zalloc(sizeof *loop);
+    must(uv_loop_init(&loop->uv));
+    must(uv_check_init(&loop->uv, &loop->check));
+    must(uv_check_start(&loop->check, on_check));
+    uv_unref((uv_handle_t *)&loop->check);
+    return loop;
+}
+
+void loop_free(struct loop *loop)
+{
+    if (!loop) {
+        return;
+    }
+    uv_close((uv_handle_t *)&loop->check, NULL);
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    int rc = uv_loop_close(&loop->uv);
+    assert(rc == 0); /* UV_EBUSY: some object was not freed */
+    (void)rc;
+    free(loop->deferred);
+    free(loop);
+}
+
+void loop_run(struct loop *loop)
+{
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+void loop_stop(struct loop *loop)
+{
+    uv_stop(&loop->uv);
+}
+
+uint64_t loop_now_ms(const struct loop *loop)
+{
+    return uv_now(&loop->uv);
+}
+
+void *loop_uv(struct loop *loop)
+{
+    return &loop->uv;
+}
+
+void loop_defer(struct loop *loop, defer_fn fn, void *ctx)
+{
+    if (loop->deferred_n == loop->deferred_cap) {
+        loop->deferred_cap = loop->deferred_cap ? loop->deferred_cap * 2 : 16;
+        loop->deferred = mem_realloc(loop->deferred, loop->deferred_cap * sizeof *loop->deferred);
+    }
+    loop->deferred[loop->deferred_n++] = (struct deferred){fn, ctx};
+}
+
+static void on_timer(uv_timer_t *handle)
+{
+    struct timer *t = CONTAINER_OF(handle, struct timer, uv);
+    t->fn(t->ctx);
+}
+
+struct timer *timer_new(struct loop *loop, timer_fn fn, void *ctx)
+{
+    struct timer *t = mem_zalloc(sizeof *t);
+    must(uv_timer_init(&loop->uv, &t->uv));
+    t->fn = fn;
+    t->ctx = ctx;
+    return t;
+}
+
+void timer_start(struct timer *t, uint64_t after_ms)
+{
+    must(uv_timer_start(&t->uv, on_timer, after_ms, 0));
+}
+
+void timer_stop(struct timer *t)
+{
+    uv_timer_stop(&t->uv);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    free(CONTAINER_OF(handle, struct timer, uv));
+}
+
+void timer_free(struct timer *t)
+{
+    if (t) {
+        uv_close((uv_handle_t *)&t->uv, on_timer_closed);
+    }
+}
+
+static void on_poll(uv_poll_t *handle, int status, int events)
+{
+    struct watch *w = CONTAINER_OF(handle, struct watch, uv);
+    int seen = 0;
+    if (status < 0) {
+        seen = WATCH_READ | WATCH_WRITE;
+    } else {
+        seen |= events & UV_READABLE ? WATCH_READ : 0;
+        seen |= events & UV_WRITABLE ? WATCH_WRITE : 0;
+    }
+    w->fn(w->ctx, seen);
+}
+
+struct watch *watch_new(struct loop *loop, int fd, watch_fn fn, void *ctx)
+{
+    struct watch *w = mem_zalloc(sizeof *w);
+    must(uv_poll_init(&loop->uv, &w->uv, fd));
+    w->fn = fn;
+    w->ctx = ctx;
+    return w;
+}
+
+void watch_set(struct watch *w, int events)
+{
+    if (events == w->events) {
+        return;
+    }
+    w->events = events;
+    if (events == 0) {
+        must(uv_poll_stop(&w->uv));
+        return;
+    }
+    int uv_events = (events & WATCH_READ ? UV_READABLE : 0) | (events & WATCH_WRITE ? UV_WRITABLE : 0);
+    must(uv_poll_start(&w->uv, uv_events, on_poll));
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    free(CONTAINER_OF(handle, struct watch, uv));
+}
+
+void watch_free(struct watch *w)
+{
+    if (w) {
+        uv_close((uv_handle_t *)&w->uv, on_poll_closed);
+    }
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    struct sigwatch *s = CONTAINER_OF(handle, struct sigwatch, uv);
+    s->fn(s->ctx, signum);
+}
+
+struct sigwatch *sigwatch_new(struct loop *loop, int signum, sigwatch_fn fn, void *ctx)
+{
+    struct sigwatch *s = mem_zalloc(sizeof *s);
+    must(uv_signal_init(&loop->uv, &s->uv));
+    s->fn = fn;
+    s->ctx = ctx;
+    must(uv_signal_start(&s->uv, on_signal, signum));
+    return s;
+}
+
+static void on_signal_closed(uv_handle_t *handle)
+{
+    free(CONTAINER_OF(handle, struct sigwatch, uv));
+}
+
+void sigwatch_free(struct sigwatch *s)
+{
+    if (s) {
+        uv_close((uv_handle_t *)&s->uv, on_signal_closed);
+    }
+}
+
+struct work {
+    uv_work_t uv;
+    void (*work)(void *ctx);
+    void (*done)(void *ctx);
+    void *ctx;
+};
+
+static void on_work(uv_work_t *req)
+{
+    struct work *w = CONTAINER_OF(req, struct work, uv);
+    w->work(w->ctx);
+}
+
+static void on_work_done(uv_work_t *req, int status)
+{
+    struct work *w = CONTAINER_OF(req, struct work, uv);
+    assert(status == 0); /* only uv_cancel() sets another, and we never call it */
+    w->done(w->ctx);
+    free(w);
+}
+
+void loop_work(struct loop *loop, void (*work)(void *ctx), void (*done)(void *ctx), void *ctx)
+{
+    struct work *w = mem_zalloc(sizeof *w);
+    w->work = work;
+    w->done = done;
+    w->ctx = ctx;
+    must(uv_queue_work(&loop->uv, &w->uv, on_work, on_work_done));
+}
