@@ -20,11 +20,14 @@ struct buf {
     bool overflow;
 };
 
-#define BUF_INIT(limit) {.max = (limit)}
+#define BUF_INIT(limit) \
+    {                   \
+        .max = (limit)  \
+    }
 
 void buf_init(struct buf *b, size_t max);
-void buf_deinit(struct buf *b);      /* frees; may run twice; *b is empty and reusable afterwards */
-void buf_reset(struct buf *b);       /* empty, keeps the memory */
+void buf_deinit(struct buf *b); /* frees; may run twice; *b is empty and reusable afterwards */
+void buf_reset(struct buf *b);  /* empty, keeps the memory */
 void buf_reserve(struct buf *b, size_t more);
 
 void buf_put(struct buf *b, const void *p, size_t n);
@@ -32,7 +35,7 @@ void buf_put_str(struct buf *b, struct str s);
 void buf_put_c(struct buf *b, const char *s);
 void buf_put_byte(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void buf_vprintf(struct buf *b, const char *fmt, va_list ap);
+void buf_vprintf(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 void buf_put_u16be(struct buf *b, uint16_t v);
 void buf_put_u32be(struct buf *b, uint32_t v);
 /* Overwrites 4 bytes at `at`, which must be in use: for a length known only at the end. */

@@ -8,4 +8,6 @@ struct embedded_file {
 };
 
 extern const struct embedded_file sql_migrations[]; /* sql/NNNN_*.sql in order: run once each, recorded */
-extern const struct embedded_file sql_routines[];   /* sql/routines/ files in order: re-created at each start */
+extern const struct embedded_file sql_routines[]; /* sql/routines/ files in order: re-created at each start */
+extern const struct embedded_file
+    sql_event_triggers[]; /* the guard; needs a privilege that not every role has */

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static int set_v(struct err *err, enum err_kind kind, const char *fmt, va_list ap)
+PRINTF_LIKE(3, 0) static int set_v(struct err *err, enum err_kind kind, const char *fmt, va_list ap)
 {
     err->kind = kind;
     err->code = 0;

@@ -27,7 +27,10 @@ struct err {
     char msg[512];    /* one line, lower case, no final stop; truncated silently */
 };
 
-#define ERR_INIT {.kind = ERR_NONE}
+#define ERR_INIT         \
+    {                    \
+        .kind = ERR_NONE \
+    }
 
 /* Fills *err and returns -1. */
 int err_set(struct err *err, enum err_kind kind, const char *fmt, ...) PRINTF_LIKE(3, 4);

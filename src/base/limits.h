@@ -3,17 +3,22 @@
 #pragma once
 
 enum {
-    LIMIT_STARTUP_PACKET = 10000,        /* PostgreSQL's MAX_STARTUP_PACKET_LENGTH */
-    LIMIT_PASSWORD_PACKET = 4096,        /* password and SASL messages of a client */
-    LIMIT_FRAME = 0x40000000,            /* PostgreSQL's own bound on a message (PQ_LARGE_MESSAGE_LIMIT) */
-    LIMIT_PEEK = 64 * 1024,              /* statements longer than this are streamed unless they may be DDL */
-    LIMIT_MIGRATION_TEXT = 64 * 1024 * 1024, /* a statement text that must be read whole because it may be DDL */
-    LIMIT_HELD_FRAME = 1024 * 1024,      /* an error, notice or command tag of the server: read whole */
-    LIMIT_NAME = 1024,                   /* prepared statement and portal names */
-    LIMIT_STATEMENTS = 100000,           /* prepared statements or portals remembered by one session */
-    LIMIT_PIPELINE = 1000000,            /* answers outstanding in one session */
-    LIMIT_OUTPUT_HIGH = 256 * 1024,      /* unsent bytes to one peer at which its source is no longer read */
-    LIMIT_SEGMENTS = 100000,             /* statements in one simple Query that has to be cut up */
-    LIMIT_CAPTURE = 64 * 1024 * 1024,    /* answer to a hidden query of ours */
-    LIMIT_MARKS = 100000,                /* captured statements in one transaction */
+    LIMIT_STARTUP_PACKET = 10000, /* PostgreSQL's MAX_STARTUP_PACKET_LENGTH */
+    LIMIT_PASSWORD_PACKET = 4096, /* password and SASL messages of a client */
+    LIMIT_FRAME = 0x40000000,     /* PostgreSQL's own bound on a message (PQ_LARGE_MESSAGE_LIMIT) */
+    LIMIT_PEEK = 64 * 1024,       /* statements longer than this are streamed unless they may be DDL */
+    LIMIT_MIGRATION_TEXT =
+        64 * 1024 * 1024,           /* a statement text that must be read whole because it may be DDL */
+    LIMIT_HELD_FRAME = 1024 * 1024, /* an error, notice or command tag of the server: read whole */
+    LIMIT_NAME = 1024,              /* prepared statement and portal names */
+    LIMIT_STATEMENTS = 100000,      /* prepared statements or portals remembered by one session */
+    LIMIT_PIPELINE = 1000000,       /* answers outstanding in one session */
+    LIMIT_READ = 64 * 1024,         /* one read from a socket */
+    LIMIT_OUTPUT_HIGH = 256 * 1024, /* unsent bytes to one peer at which its source is no longer read */
+    LIMIT_OUTPUT =
+        80 * 1024 * 1024,    /* unsent bytes to one peer, whatever happens: a migration text and then some */
+    LIMIT_SEGMENTS = 100000, /* statements in one simple Query that has to be cut up */
+    LIMIT_CAPTURE = 64 * 1024 * 1024, /* answer to a hidden query of ours */
+    LIMIT_ASKED = 16,     /* things one statement does that the database is asked about beforehand */
+    LIMIT_MARKS = 100000, /* captured statements in one transaction */
 };

@@ -22,9 +22,9 @@ void log_write(enum log_level level, const char *prefix, const char *fmt, ...) P
 #define log_error(prefix, ...)   log_write(LOG_ERROR, prefix, __VA_ARGS__)
 #define log_warning(prefix, ...) log_write(LOG_WARNING, prefix, __VA_ARGS__)
 #define log_info(prefix, ...)    log_write(LOG_INFO, prefix, __VA_ARGS__)
-#define log_debug(prefix, ...)                                                                               \
-    do {                                                                                                     \
-        if (log_enabled(LOG_DEBUG)) {                                                                        \
-            log_write(LOG_DEBUG, prefix, __VA_ARGS__);                                                       \
-        }                                                                                                    \
+#define log_debug(prefix, ...)                         \
+    do {                                               \
+        if (log_enabled(LOG_DEBUG)) {                  \
+            log_write(LOG_DEBUG, prefix, __VA_ARGS__); \
+        }                                              \
     } while (0)

@@ -7,12 +7,12 @@
 
 #include "base/compiler.h"
 
-void *mem_alloc(size_t size);                      /* uninitialised */
-void *mem_zalloc(size_t size);                     /* zeroed */
+void *mem_alloc(size_t size);  /* uninitialised */
+void *mem_zalloc(size_t size); /* zeroed */
 void *mem_realloc(void *p, size_t size);
-void *mem_alloc_array(size_t count, size_t size);  /* aborts on overflow of the product */
+void *mem_alloc_array(size_t count, size_t size); /* aborts on overflow of the product */
 char *mem_strdup(const char *s);
-char *mem_strndup(const char *s, size_t n);        /* copies n bytes and adds a NUL */
+char *mem_strndup(const char *s, size_t n); /* copies n bytes and adds a NUL */
 
 /* Overwrites a secret so that the compiler cannot drop the write. */
 void mem_wipe(void *p, size_t n);

@@ -83,7 +83,7 @@ bool str_to_bool(struct str s, bool *out_value)
     static const struct {
         const char *word;
         bool value;
-    } words[] = {{"true", true}, {"t", true},   {"yes", true}, {"y", true},   {"on", true},   {"1", true},
+    } words[] = {{"true", true},   {"t", true},  {"yes", true}, {"y", true},  {"on", true},   {"1", true},
                  {"false", false}, {"f", false}, {"no", false}, {"n", false}, {"off", false}, {"0", false}};
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         if (str_eq_nocase(s, str_c(words[i].word))) {

@@ -13,8 +13,8 @@ struct str {
     size_t n;
 };
 
-#define STR(lit)      ((struct str){(lit), sizeof(lit) - 1})
-#define STR_ARG(s)    (int)(s).n, (s).p /* for "%.*s" */
+#define STR(lit)   ((struct str){(lit), sizeof(lit) - 1})
+#define STR_ARG(s) (int)(s).n, (s).p /* for "%.*s" */
 
 static inline struct str str_c(const char *s)
 {
@@ -32,7 +32,8 @@ bool str_starts_with(struct str s, struct str prefix);
 bool str_starts_with_nocase(struct str s, struct str prefix);
 /* Without ASCII white space at both ends. */
 struct str str_trim(struct str s);
-/* Cuts s at the first `sep`: returns what is before, leaves the rest (after sep) in *s; the whole when there is none. */
+/* Cuts s at the first `sep`: returns what is before, leaves the rest (after sep) in *s; the whole when there
+ * is none. */
 struct str str_cut(struct str *s, char sep);
 
 /* Whole string must be a decimal number in [0, max]; false otherwise (empty, sign, spaces, overflow). */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libuv handles behind our own names. A handle's memory goes in its close callback, never sooner (libuv design.rst). */
+/* libuv handles behind our own names. A handle's memory goes in its close callback, never sooner (libuv
+ * design.rst). */
 #include "net/loop.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -15,7 +17,9 @@ struct deferred {
 
 struct loop {
     uv_loop_t uv;
-    uv_check_t check; /* runs deferred calls after polling */
+    uv_check_t check;     /* runs what was deferred while polling */
+    uv_prepare_t prepare; /* ... and by timers and close callbacks, before polling waits */
+    char *read_buffer;
     struct deferred *deferred;
     size_t deferred_n, deferred_cap;
 };
@@ -59,10 +63,19 @@ static void on_check(uv_check_t *handle)
     run_deferred(CONTAINER_OF(handle, struct loop, check));
 }
 
+static void on_prepare(uv_prepare_t *handle)
+{
+    run_deferred(CONTAINER_OF(handle, struct loop, prepare));
+}
+
 struct loop *loop_new(void)
 {
     struct loop *loop = mem_zalloc(sizeof *loop);
     must(uv_loop_init(&loop->uv));
+    must(uv_prepare_init(&loop->uv, &loop->prepare));
+    must(uv_prepare_start(&loop->prepare, on_prepare));
+    uv_unref((uv_handle_t *)&loop->prepare);
+    loop->read_buffer = mem_alloc(LIMIT_READ);
     must(uv_check_init(&loop->uv, &loop->check));
     must(uv_check_start(&loop->check, on_check));
     uv_unref((uv_handle_t *)&loop->check);
@@ -74,12 +87,15 @@ void loop_free(struct loop *loop)
     if (!loop) {
         return;
     }
+    run_deferred(loop); /* frees what objects left for later */
     uv_close((uv_handle_t *)&loop->check, NULL);
+    uv_close((uv_handle_t *)&loop->prepare, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     int rc = uv_loop_close(&loop->uv);
     assert(rc == 0); /* UV_EBUSY: some object was not freed */
     (void)rc;
     free(loop->deferred);
+    free(loop->read_buffer);
     free(loop);
 }
 
@@ -101,6 +117,11 @@ uint64_t loop_now_ms(const struct loop *loop)
 void *loop_uv(struct loop *loop)
 {
     return &loop->uv;
+}
+
+char *loop_read_buffer(struct loop *loop)
+{
+    return loop->read_buffer;
 }
 
 void loop_defer(struct loop *loop, defer_fn fn, void *ctx)

@@ -24,6 +24,8 @@ void loop_run(struct loop *loop);  /* until loop_stop() */
 void loop_stop(struct loop *loop);
 uint64_t loop_now_ms(const struct loop *loop); /* monotonic, cached per turn */
 void *loop_uv(struct loop *loop);              /* the uv_loop_t, for net/http alone */
+char *
+loop_read_buffer(struct loop *loop); /* LIMIT_READ bytes for one read; valid until the callback returns */
 
 typedef void (*timer_fn)(void *ctx);
 struct timer *timer_new(struct loop *loop, timer_fn fn, void *ctx);
@@ -33,7 +35,8 @@ void timer_free(struct timer *t); /* takes NULL */
 
 enum { WATCH_READ = 1, WATCH_WRITE = 2 };
 typedef void (*watch_fn)(void *ctx, int events); /* level-triggered; an error shows as both bits */
-/* Watches a non-blocking descriptor that the caller owns and keeps open until after watch_free(). Nothing is watched at first. */
+/* Watches a non-blocking descriptor that the caller owns and keeps open until after watch_free(). Nothing is
+ * watched at first. */
 struct watch *watch_new(struct loop *loop, int fd, watch_fn fn, void *ctx);
 void watch_set(struct watch *w, int events); /* cheap when nothing changes */
 void watch_free(struct watch *w);            /* takes NULL */

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A connected byte stream on the loop, plain or TLS, with gathered writes and back-pressure.
+ *
+ * Reading: on_data gets what arrived, borrowed until it returns, at most LIMIT_READ bytes a call; while
+ * paused nothing is read and the kernel holds the peer back. Writing: stream_write() borrows until the next
+ * stream_flush(), which sends all in one writev; what the kernel does not take is copied and sent later, and
+ * no memory is held while nothing waits. The owner stops its source when stream_unsent() passes
+ * LIMIT_OUTPUT_HIGH and goes on at on_drained. Past LIMIT_OUTPUT the stream fails.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "net/loop.h"
+
+struct stream;
+struct ssl_st;
+
+struct stream_events {
+    void (*on_data)(void *ctx, const char *p, size_t n);
+    void (*on_drained)(void *ctx);                       /* all output is with the kernel again */
+    void (*on_closed)(void *ctx, const struct err *err); /* once: end of input (err NULL) or failure */
+};
+
+/* Takes over fd (closed by stream_free). ssl: an established TLS session on fd that the caller keeps alive
+ * until after stream_free(), or NULL. Starts paused. */
+struct stream *stream_new(struct loop *loop, int fd, struct ssl_st *ssl, const struct stream_events *events,
+                          void *ctx);
+void stream_free(struct stream *s); /* drops what is unsent; takes NULL */
+
+void stream_pause(struct stream *s);
+void stream_resume(struct stream *s);
+
+void stream_write(struct stream *s, const void *p, size_t n);
+void stream_flush(struct stream *s);
+size_t stream_unsent(const struct stream *s);
