@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The filter and the splitter.
+ *
+ * A ';' separates statements unless it stands in parentheses (CREATE RULE … DO (a; b)) or in the body of
+ * CREATE [OR REPLACE] FUNCTION | PROCEDURE … BEGIN ATOMIC a; b; END, where CASE … END may occur. END ends the
+ * body only where a statement could begin: elsewhere it closes a CASE or is a column label.
+ */
+#include "sql/statement.h"
+
+#include "base/limits.h"
+#include "sql/classify.h"
+#include "sql/lex.h"
+
+enum { LONGEST_PLAIN = 10 };
+
+/* First keywords of plain statements, all of one length in a string, the most frequent first. */
+static const char *const plain_words[LONGEST_PLAIN + 1] = {
+    [3] = "set",
+    [4] = "withshowcopylockmoveload",
+    [5] = "mergefetchclosetableresetgrant",
+    [6] = "selectinsertupdatedeletevaluesnotifylistenvacuumrevoke",
+    [7] = "executepreparedeclareexplaindiscardanalyzeanalyserefresh",
+    [8] = "truncateunlisten",
+    [10] = "deallocatecheckpoint",
+};
+
+static bool is_plain_word(struct str word)
+{
+    if (word.n > LONGEST_PLAIN || !plain_words[word.n]) {
+        return false;
+    }
+    char lower[LONGEST_PLAIN];
+    for (size_t i = 0; i < word.n; i++) {
+        lower[i] = (char)(word.p[i] | 0x20); /* no other byte of a word becomes a letter by this */
+    }
+    for (const char *row = plain_words[word.n]; *row; row += word.n) {
+        if (row[0] == lower[0] && memcmp(row, lower, word.n) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct str first_word(struct lex *l)
+{
+    const char *from = l->text.p + l->pos;
+    while (l->pos < l->text.n && lex_is_word_byte(l->text.p[l->pos])) {
+        l->pos++;
+    }
+    return (struct str){from, (size_t)(l->text.p + l->pos - from)};
+}
+
+/* No ';' with a statement behind it. Almost always a single memchr(): behind a ';' at the end there is
+ * nothing. */
+static bool ends_here(struct lex l)
+{
+    while (l.text.n > l.pos && (l.text.p[l.text.n - 1] == ';' || l.text.p[l.text.n - 1] == '\n')) {
+        l.text.n--;
+    }
+    if (!memchr(l.text.p + l.pos, ';', l.text.n - l.pos)) {
+        return true;
+    }
+    bool ended = false;
+    for (;;) {
+        struct token t = lex_next(&l);
+        if (t.kind == TOKEN_END) {
+            return true;
+        }
+        bool semicolon = token_is_punct(&t, ';');
+        if (ended && !semicolon) {
+            return false;
+        }
+        ended = ended || semicolon;
+    }
+}
+
+/* PREPARE TRANSACTION ends a transaction; PREPARE name AS … is plain. */
+static bool may_be_prepare_transaction(struct str word, const struct lex *l, bool complete)
+{
+    if (word.n != 7 || !str_eq_nocase(word, STR("prepare"))) {
+        return false;
+    }
+    struct token name = lex_peek(l);
+    return token_is_word(&name, "transaction") || (!complete && name.offset + name.text.n == l->text.n);
+}
+
+/* Past white space, comments and empty statements. */
+static bool skip_to_statement(struct lex *l)
+{
+    while (lex_skip_blank(l)) {
+        if (l->pos == l->text.n || l->text.p[l->pos] != ';') {
+            return true;
+        }
+        l->pos++;
+    }
+    return false;
+}
+
+bool statement_is_plain(struct str text, bool complete, bool std_strings)
+{
+    struct lex l = lex_init(text, std_strings);
+    if (!skip_to_statement(&l)) {
+        return false;
+    }
+    if (l.pos == text.n) {
+        return complete;
+    }
+    if (text.p[l.pos] == '(') { /* only a query begins like this */
+        return !complete || ends_here(l);
+    }
+    struct str word = first_word(&l);
+    if (!is_plain_word(word) || (!complete && l.pos == text.n)) {
+        return false;
+    }
+    if (may_be_prepare_transaction(word, &l, complete)) {
+        return false;
+    }
+    return !complete || ends_here(l);
+}
+
+enum head { HEAD_START, HEAD_CREATE, HEAD_OR, HEAD_REPLACE, HEAD_ROUTINE, HEAD_OTHER };
+
+struct splitter {
+    struct lex lex;
+    /* of the statement being read: */
+    size_t start;      /* behind the last ';' */
+    bool any;          /* a token was seen */
+    size_t parens;     /* open ones */
+    enum head head;    /* how much of CREATE [OR REPLACE] FUNCTION was seen */
+    bool body;         /* inside BEGIN ATOMIC … END */
+    size_t cases;      /* open CASE in the body's statement */
+    struct token prev; /* token before */
+};
+
+static enum head next_head(enum head head, const struct token *t)
+{
+    bool routine = token_is_word(t, "function") || token_is_word(t, "procedure");
+    switch (head) {
+    case HEAD_START:
+        return token_is_word(t, "create") ? HEAD_CREATE : HEAD_OTHER;
+    case HEAD_CREATE:
+        return routine ? HEAD_ROUTINE : token_is_word(t, "or") ? HEAD_OR : HEAD_OTHER;
+    case HEAD_OR:
+        return token_is_word(t, "replace") ? HEAD_REPLACE : HEAD_OTHER;
+    case HEAD_REPLACE:
+        return routine ? HEAD_ROUTINE : HEAD_OTHER;
+    case HEAD_ROUTINE:
+    case HEAD_OTHER:
+        return head;
+    }
+    return head;
+}
+
+/* CASE and END are names behind a dot and labels behind AS. */
+static void track_body(struct splitter *s, const struct token *t)
+{
+    if (token_is_punct(&s->prev, '.') || token_is_word(&s->prev, "as")) {
+        return;
+    }
+    if (token_is_word(t, "case")) {
+        s->cases++;
+    } else if (token_is_word(t, "end") && s->cases > 0) {
+        s->cases--;
+    } else if (token_is_word(t, "end")) {
+        s->body = !token_is_punct(&s->prev, ';') && !token_is_word(&s->prev, "atomic");
+    }
+}
+
+static void track(struct splitter *s, const struct token *t)
+{
+    s->head = next_head(s->head, t);
+    if (token_is_punct(t, '(')) {
+        s->parens++;
+    } else if (token_is_punct(t, ')')) {
+        s->parens -= s->parens > 0;
+    } else if (s->parens == 0 && s->body) {
+        track_body(s, t);
+    } else if (s->parens == 0 && s->head == HEAD_ROUTINE) {
+        s->body = token_is_word(t, "atomic") && token_is_word(&s->prev, "begin");
+        s->cases = 0;
+    }
+    s->any = true;
+    s->prev = *t;
+}
+
+static bool separates(struct splitter *s, const struct token *t)
+{
+    if (!token_is_punct(t, ';') || s->parens > 0) {
+        return false;
+    }
+    s->cases = 0; /* no CASE spans two statements of a body */
+    return !s->body;
+}
+
+/* The next text between separators; *any tells whether a statement is in it. False at the end of the input.
+ */
+static bool next_piece(struct splitter *s, struct str *piece, bool *any)
+{
+    if (s->start > s->lex.text.n) {
+        return false;
+    }
+    struct splitter fresh = {.lex = s->lex, .start = s->start};
+    *s = fresh;
+    struct token t;
+    for (t = lex_next(&s->lex); t.kind != TOKEN_END && !separates(s, &t); t = lex_next(&s->lex)) {
+        track(s, &t);
+    }
+    *piece = (struct str){s->lex.text.p + s->start, t.offset - s->start};
+    *any = s->any;
+    s->start = t.kind == TOKEN_END ? s->lex.text.n + 1 : t.offset + 1;
+    return true;
+}
+
+struct list {
+    struct statement *items;
+    size_t n;
+    size_t cap;
+};
+
+static struct statement *add(struct arena *a, struct list *list)
+{
+    if (list->n == list->cap) {
+        size_t cap = list->cap ? list->cap * 2 : 8;
+        struct statement *grown = arena_alloc_array(a, cap, sizeof *grown);
+        if (list->n) {
+            memcpy(grown, list->items, list->n * sizeof *grown);
+        }
+        list->items = grown;
+        list->cap = cap;
+    }
+    return &list->items[list->n++];
+}
+
+int statement_split(struct arena *a, struct str text, bool std_strings, struct statement **out, size_t *n,
+                    struct err *err)
+{
+    struct splitter s = {.lex = lex_init(text, std_strings)};
+    struct list list = {0};
+    struct str piece;
+    bool any;
+    while (next_piece(&s, &piece, &any)) {
+        if (!any) {
+            continue;
+        }
+        if (list.n == LIMIT_SEGMENTS) {
+            return err_set_sqlstate(err, ERR_LIMIT, "54000", "more than %d statements in one query",
+                                    LIMIT_SEGMENTS);
+        }
+        struct statement *st = add(a, &list);
+        st->text = str_trim(piece);
+        st->offset = (size_t)(st->text.p - s.lex.text.p);
+        classify_statement(a, st, std_strings);
+    }
+    *out = list.items;
+    *n = list.n;
+    return 0;
+}
+
+const char *statement_kind_name(enum statement_kind kind)
+{
+    switch (kind) {
+    case STATEMENT_PLAIN:
+        return "plain";
+    case STATEMENT_BEGIN:
+        return "begin";
+    case STATEMENT_COMMIT:
+        return "commit";
+    case STATEMENT_ROLLBACK:
+        return "rollback";
+    case STATEMENT_SAVEPOINT:
+        return "savepoint";
+    case STATEMENT_PREPARE_TRANSACTION:
+        return "prepare transaction";
+    case STATEMENT_DDL:
+        return "ddl";
+    case STATEMENT_DDL_INDEX_CONCURRENTLY:
+        return "index concurrently";
+    case STATEMENT_ALONE:
+        return "alone";
+    case STATEMENT_DO:
+        return "do";
+    case STATEMENT_CALL:
+        return "call";
+    case STATEMENT_ELECTRIFY:
+        return "electrify";
+    case STATEMENT_DDLX:
+        return "ddlx";
+    }
+    return "unknown";
+}
