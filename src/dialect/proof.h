@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The proof that SQLite clients can follow: the whole history and what is new, run in an in-memory SQLite. */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+
+enum {
+    PROOF_MAX_MS = 10000,              /* wall clock */
+    PROOF_MAX_TEXT = 16 * 1024 * 1024, /* bytes of statements */
+    PROOF_MAX_PAGES = 16384,           /* of 4 kB, in the database */
+    PROOF_MAX_REPLAY = 10000,          /* recorded ADD COLUMNs times tables; about 10 µs each */
+};
+
+/*
+ * ops[i] is the JSON of one command (schema/ops.h), in order; the first n_recorded are recorded already, the
+ * rest are on trial. Tables of the recorded part hold a row when the new commands come, as clients' tables
+ * do.
+ *
+ * Returns 0, or -1 with one of
+ * - ERR_INPUT, SQLSTATE UB004: SQLite refuses something new; the message is for the author of the migration;
+ * - ERR_INTERNAL: a recorded command fails, ops are malformed, or the result is not what the model says;
+ * - ERR_LIMIT: one of the bounds above was reached.
+ *
+ * Blocks the caller for its whole duration, some 0.1 s for a long history; keeps nothing, so any thread will
+ * do.
+ */
+MUST_USE int proof_run(const struct str *ops, size_t n, size_t n_recorded, struct err *err);
