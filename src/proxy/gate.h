@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A client's way in: start-up packet and password. Pure: bytes in, bytes and a verdict out.
+ *
+ * Any user name is let in with the proxy's password; neither user nor database is used upstream. Every
+ * refusal is an ErrorResponse that PostgreSQL might have sent.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "wire/scram.h"
+#include "wire/startup.h"
+
+enum gate_method { GATE_SCRAM, GATE_MD5 };
+
+struct gate_policy {
+    enum gate_method method;
+    struct str password; /* for GATE_MD5 */
+    const struct scram_verifier *verifier;
+    /* NULL when clients may come in, else why not: shown to them as 57P03. Read at each start-up packet. */
+    const char *(*not_ready)(void *ctx);
+    void *ctx;
+};
+
+struct gate {
+    const struct gate_policy *policy;
+    enum { GATE_STARTUP, GATE_WAIT_MD5, GATE_WAIT_SASL, GATE_WAIT_SASL_FINAL, GATE_DONE } state;
+    struct arena arena; /* holds what the start-up packet said */
+    struct startup startup;
+    uint8_t md5_salt[4];
+    struct scram_exchange scram;
+    bool refused_encryption; /* SSLRequest or GSSENCRequest was answered: at most one of each */
+    bool refused_gss;
+};
+
+enum gate_outcome {
+    GATE_MORE,   /* feed more */
+    GATE_CANCEL, /* a CancelRequest: startup.pid, startup.secret */
+    GATE_PASSED, /* the client is in: startup says what it wants. AuthenticationOk is not yet sent */
+    GATE_CLOSED, /* refused: send *out, then close */
+};
+
+void gate_init(struct gate *g, const struct gate_policy *policy);
+void gate_deinit(struct gate *g);
+
+/*
+ * Looks at one packet at most. *out_used: bytes used up (0 with GATE_MORE: the packet is not whole). Answers
+ * are appended to *out. log: one line on a refusal, for the log.
+ */
+MUST_USE enum gate_outcome gate_feed(struct gate *g, struct str in, size_t *out_used, struct buf *out,
+                                     struct err *log);

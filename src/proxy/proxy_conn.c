@@ -1,0 +1,611 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A conn is a client's socket and, once it has logged in, its upstream's. It goes through
+ *
+ *   GATE (start-up, password) → LOGIN (libpq logs in upstream) → OPEN (a session moves bytes) → CLOSING
+ *
+ * Back-pressure: while more than LIMIT_OUTPUT_HIGH bytes wait for one side, the other side is not read.
+ */
+#include "proxy/proxy_conn.h"
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/listener.h"
+#include "net/loop.h"
+#include "net/stream.h"
+#include "pg/login.h"
+#include "proxy/errors.h"
+#include "proxy/token.h"
+#include "wire/message.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { GATE_TIMEOUT_MS = 60000, CLOSING_TIMEOUT_MS = 5000 };
+
+enum conn_state { CONN_GATE, CONN_LOGIN, CONN_OPEN, CONN_CLOSING };
+
+struct conn {
+    struct conn *next, **link; /* in proxy.conns */
+    struct proxy *proxy;
+    enum conn_state state;
+    struct stream *client, *server;
+    struct gate gate;
+    struct buf gate_in;
+    struct timer *timer;
+    struct login *login;
+    struct upstream *upstream;
+    struct session *session;
+    uint32_t cancel_secret;
+    bool deferred; /* conn_finish() will be called */
+    bool dead;     /* ... and only has to free the shell */
+    uint64_t id, opened_ms;
+    char peer[80];
+    char prefix[240];
+};
+
+struct proxy {
+    struct loop *loop;
+    struct listener *listener;
+    struct conn *conns;
+    uint64_t last_id;
+    struct scram_verifier verifier;
+    struct gate_policy policy;
+    char *password, *url, *secret, *not_ready;
+    bool require_ssl;
+    struct proxy_stats stats;
+};
+
+static const char *const state_names[] = {"gate", "login", "open", "closing"};
+
+static void set_state(struct conn *c, enum conn_state state)
+{
+    assert(state > c->state); /* a conn only moves on */
+    log_debug(c->prefix, "%s -> %s", state_names[c->state], state_names[state]);
+    c->state = state;
+}
+
+static void print_prefix(struct conn *c)
+{
+    const struct startup *su = &c->gate.startup;
+    if (su->user.n) {
+        snprintf(c->prefix, sizeof c->prefix, "[%" PRIu64 " %.60s@%.60s %s] ", c->id, su->user.p,
+                 su->database.p, c->peer);
+    } else {
+        snprintf(c->prefix, sizeof c->prefix, "[%" PRIu64 " %s] ", c->id, c->peer);
+    }
+}
+
+/* --- the end --- */
+
+static void conn_free(struct conn *c)
+{
+    *c->link = c->next;
+    if (c->next) {
+        c->next->link = c->link;
+    }
+    if (c->session) {
+        c->proxy->stats.sessions--;
+        log_info(c->prefix, "session closed seconds=%.1f",
+                 (double)(loop_now_ms(c->proxy->loop) - c->opened_ms) / 1000);
+    }
+    stream_free(c->client);
+    stream_free(c->server);
+    login_cancel(c->login);
+    upstream_free(c->upstream);
+    session_free(c->session);
+    gate_deinit(&c->gate);
+    buf_deinit(&c->gate_in);
+    timer_free(c->timer);
+    c->client = c->server = NULL;
+    if (c->deferred) {
+        c->dead = true;
+        return;
+    }
+    free(c);
+}
+
+static void conn_finish(void *ctx)
+{
+    struct conn *c = ctx;
+    c->deferred = false;
+    if (c->dead) {
+        free(c);
+        return;
+    }
+    stream_free(c->server);
+    c->server = NULL;
+    stream_pause(c->client);
+    stream_flush(c->client);
+    if (c->deferred) {
+        return; /* the flush found the client gone */
+    }
+    if (stream_unsent(c->client) == 0) {
+        conn_free(c);
+        return;
+    }
+    timer_start(c->timer, CLOSING_TIMEOUT_MS); /* what is unsent gets this long */
+}
+
+/* Ends the conn when the callbacks that are running have returned. */
+static void conn_close(struct conn *c)
+{
+    if (c->state != CONN_CLOSING) {
+        set_state(c, CONN_CLOSING);
+    }
+    if (!c->deferred) {
+        c->deferred = true;
+        loop_defer(c->proxy->loop, conn_finish, c);
+    }
+}
+
+static void refuse_problem(struct conn *c, const struct problem *problem)
+{
+    struct buf b = BUF_INIT(LIMIT_HELD_FRAME);
+    put_error(&b, problem);
+    stream_write(c->client, b.p, b.n);
+    stream_flush(c->client);
+    buf_deinit(&b);
+    conn_close(c);
+}
+
+static void refuse(struct conn *c, enum proxy_error e)
+{
+    struct proxy_error_text text;
+    struct problem problem = proxy_fatal(e, "the migrations proxy is not ready", &text);
+    refuse_problem(c, &problem);
+}
+
+/* --- an open session --- */
+
+static void update_flow(struct conn *c)
+{
+    if (c->state != CONN_OPEN) {
+        return;
+    }
+    if (session_wants_client(c->session) && stream_unsent(c->server) < LIMIT_OUTPUT_HIGH) {
+        stream_resume(c->client);
+    } else {
+        stream_pause(c->client);
+    }
+    if (stream_unsent(c->client) < LIMIT_OUTPUT_HIGH) {
+        stream_resume(c->server);
+    } else {
+        stream_pause(c->server);
+    }
+}
+
+static void flush_both(struct conn *c)
+{
+    if (c->state == CONN_OPEN) {
+        stream_flush(c->server);
+    }
+    if (c->state == CONN_OPEN) {
+        stream_flush(c->client);
+    }
+    update_flow(c);
+}
+
+static void session_to_client(void *ctx, const char *p, size_t n)
+{
+    struct conn *c = ctx;
+    stream_write(c->client, p, n);
+}
+
+static void session_to_server(void *ctx, const char *p, size_t n)
+{
+    struct conn *c = ctx;
+    stream_write(c->server, p, n);
+}
+
+static void session_flush_client(void *ctx)
+{
+    struct conn *c = ctx;
+    stream_flush(c->client);
+}
+
+static void session_flush_server(void *ctx)
+{
+    struct conn *c = ctx;
+    stream_flush(c->server);
+}
+
+static void session_close(void *ctx)
+{
+    conn_close(ctx);
+}
+
+static const struct session_out session_out = {session_to_client, session_to_server, session_flush_client,
+                                               session_flush_server, session_close};
+
+static void on_server_data(void *ctx, const char *p, size_t n)
+{
+    struct conn *c = ctx;
+    struct err err;
+    c->proxy->stats.bytes_from_server += n;
+    if (session_feed_server(c->session, p, n, &err) < 0) {
+        log_warning(c->prefix, "upstream: %s", err.msg);
+        conn_close(c);
+    }
+    flush_both(c);
+}
+
+static void on_server_drained(void *ctx)
+{
+    update_flow(ctx);
+}
+
+static void on_server_closed(void *ctx, const struct err *err)
+{
+    struct conn *c = ctx;
+    if (c->state == CONN_OPEN) {
+        log_info(c->prefix, "upstream closed%s%s", err ? ": " : "", err ? err->msg : "");
+    }
+    conn_close(c);
+}
+
+static const struct stream_events server_events = {on_server_data, on_server_drained, on_server_closed};
+
+static void feed_session(struct conn *c, const char *p, size_t n)
+{
+    struct err err;
+    c->proxy->stats.bytes_from_clients += n;
+    if (session_feed_client(c->session, p, n, &err) < 0) {
+        log_warning(c->prefix, "client: %s", err.msg);
+        conn_close(c);
+    }
+    flush_both(c);
+}
+
+/* --- login upstream --- */
+
+static void put_option_value(struct buf *b, struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '\\' || s.p[i] == ' ' || (s.p[i] >= '\t' && s.p[i] <= '\r')) {
+            buf_put_byte(b, '\\');
+        }
+        buf_put_byte(b, s.p[i]);
+    }
+}
+
+/* What the client set at start-up goes along, as -c name=value; ours comes last, so that it wins. */
+static void put_options(struct conn *c, struct buf *options, const char *token, const char **application_name,
+                        const char **client_encoding)
+{
+    const struct startup *su = &c->gate.startup;
+    for (size_t i = 0; i < su->n; i++) {
+        const struct startup_parameter *p = &su->parameters[i];
+        if (str_eq(p->name, STR("application_name"))) {
+            *application_name = p->value.p;
+        } else if (str_eq(p->name, STR("client_encoding"))) {
+            *client_encoding = p->value.p;
+        } else if (str_eq(p->name, STR("options"))) {
+            buf_put_str(options, p->value);
+            buf_put_byte(options, ' ');
+        } else if (!str_eq(p->name, STR("password"))) {
+            buf_put_c(options, "-c ");
+            put_option_value(options, p->name);
+            buf_put_byte(options, '=');
+            put_option_value(options, p->value);
+            buf_put_byte(options, ' ');
+        }
+    }
+    buf_printf(options, "-c busbar.session=%s", token);
+}
+
+static void on_login(void *ctx, struct upstream *up, const struct login_error *error);
+
+static void start_login(struct conn *c)
+{
+    char token[TOKEN_SIZE + 1];
+    struct err err;
+    const char *application_name = NULL, *client_encoding = NULL;
+    set_state(c, CONN_LOGIN);
+    timer_stop(c->timer);
+    stream_pause(c->client);
+    if (!c->proxy->secret || token_make(c->proxy->secret, token, &err) < 0) {
+        refuse(c, PROXY_NOT_READY);
+        return;
+    }
+    CLEANUP(buf_deinit) struct buf options = BUF_INIT(3 * LIMIT_STARTUP_PACKET);
+    put_options(c, &options, token, &application_name, &client_encoding);
+    const char *const extra[][2] = {{"application_name", application_name},
+                                    {"client_encoding", client_encoding},
+                                    {"options", buf_cstr(&options)}};
+    struct login_params params = {.url = c->proxy->url,
+                                  .require_ssl = c->proxy->require_ssl,
+                                  .extra = extra,
+                                  .extra_n = ARRAY_LEN(extra)};
+    c->login = login_start(c->proxy->loop, &params, on_login, c);
+    mem_wipe(options.p, options.n);
+    mem_wipe(token, sizeof token);
+}
+
+static void greet(struct conn *c)
+{
+    struct upstream *up = c->upstream;
+    CLEANUP(buf_deinit) struct buf b = BUF_INIT(LIMIT_HELD_FRAME);
+    put_authentication(&b, 0, STR(""));
+    for (size_t i = 0; i < up->parameters_n; i++) {
+        struct str name = str_c(up->parameters[i].name), value = str_c(up->parameters[i].value);
+        put_parameter_status(&b, name, value);
+        if (str_eq(name, STR("standard_conforming_strings"))) {
+            session_set_std_strings(c->session, !str_eq(value, STR("off")));
+        }
+    }
+    put_backend_key(&b, (uint32_t)up->backend_pid, c->cancel_secret);
+    put_ready(&b, 'I');
+    stream_write(c->client, b.p, b.n);
+    stream_flush(c->client);
+    upstream_drop_parameters(up);
+}
+
+static void on_login(void *ctx, struct upstream *up, const struct login_error *error)
+{
+    struct conn *c = ctx;
+    c->login = NULL;
+    if (error) {
+        log_warning(c->prefix, "login upstream failed sqlstate=%s: %s", error->err.sqlstate, error->err.msg);
+        struct problem problem = {.severity = "FATAL",
+                                  .sqlstate = error->err.sqlstate,
+                                  .message = str_c(error->err.msg),
+                                  .detail = str_c(error->detail),
+                                  .hint = str_c(error->hint)};
+        refuse_problem(c, &problem);
+        return;
+    }
+    c->upstream = up;
+    if (RAND_bytes((unsigned char *)&c->cancel_secret, sizeof c->cancel_secret) != 1) {
+        refuse(c, PROXY_NO_RANDOM);
+        return;
+    }
+    /* With TLS the descriptor belongs to libpq: the stream watches and closes a duplicate. */
+    int fd = up->ssl ? dup(up->fd) : up->fd;
+    if (!up->ssl) {
+        up->fd = -1;
+    }
+    if (fd < 0) {
+        refuse(c, PROXY_NO_DESCRIPTORS);
+        return;
+    }
+    c->server = stream_new(c->proxy->loop, fd, up->ssl, &server_events, c);
+    c->session = session_new(&session_out, c, c->prefix, &c->proxy->stats.counters);
+    set_state(c, CONN_OPEN);
+    c->proxy->stats.sessions++;
+    c->proxy->stats.sessions_total++;
+    c->opened_ms = loop_now_ms(c->proxy->loop);
+    log_info(c->prefix, "session opened backend=%d tls=%s", up->backend_pid, up->ssl ? "upstream" : "no");
+    greet(c);
+    if (c->gate_in.n > 0) {
+        feed_session(c, c->gate_in.p, c->gate_in.n);
+    }
+    buf_deinit(&c->gate_in);
+    gate_deinit(&c->gate);
+    update_flow(c);
+}
+
+/* --- the gate --- */
+
+static void on_cancelled(void *ctx, const struct err *error)
+{
+    (void)ctx;
+    if (error) {
+        log_warning(NULL, "a cancel request could not be passed on: %s", error->msg);
+    }
+}
+
+static void cancel(struct conn *asker)
+{
+    const struct startup *su = &asker->gate.startup;
+    for (struct conn *c = asker->proxy->conns; c; c = c->next) {
+        if (c->state == CONN_OPEN && (uint32_t)c->upstream->backend_pid == su->pid &&
+            mem_equal_secret(&c->cancel_secret, &su->secret, sizeof su->secret)) {
+            log_info(c->prefix, "cancel requested");
+            cancel_send(asker->proxy->loop, c->upstream->cancel, on_cancelled, NULL);
+            return;
+        }
+    }
+    log_info(asker->prefix, "a cancel request with an unknown key");
+}
+
+static void gate_step(struct conn *c)
+{
+    CLEANUP(buf_deinit) struct buf out = BUF_INIT(LIMIT_HELD_FRAME);
+    struct err log = ERR_INIT;
+    enum gate_outcome outcome = GATE_MORE;
+    size_t used = 1;
+    while (outcome == GATE_MORE && used > 0) {
+        outcome = gate_feed(&c->gate, buf_str(&c->gate_in), &used, &out, &log);
+        buf_consume(&c->gate_in, used);
+    }
+    stream_write(c->client, out.p, out.n);
+    stream_flush(c->client);
+    if (c->state != CONN_GATE) {
+        return; /* the flush found the client gone */
+    }
+    print_prefix(c);
+    switch (outcome) {
+    case GATE_MORE:
+        break;
+    case GATE_CANCEL:
+        cancel(c);
+        conn_close(c);
+        break;
+    case GATE_PASSED:
+        start_login(c);
+        break;
+    case GATE_CLOSED:
+        c->proxy->stats.logins_refused++;
+        log_info(c->prefix, "refused: %s", log.msg);
+        conn_close(c);
+        break;
+    }
+}
+
+static void on_client_data(void *ctx, const char *p, size_t n)
+{
+    struct conn *c = ctx;
+    switch (c->state) {
+    case CONN_OPEN:
+        feed_session(c, p, n);
+        return;
+    case CONN_GATE:
+        buf_put(&c->gate_in, p, n);
+        if (c->gate_in.overflow) {
+            refuse(c, PROXY_EARLY_INPUT);
+            return;
+        }
+        gate_step(c);
+        return;
+    case CONN_LOGIN:
+    case CONN_CLOSING:
+        return; /* not read in these states */
+    }
+}
+
+static void on_client_drained(void *ctx)
+{
+    struct conn *c = ctx;
+    if (c->state == CONN_CLOSING) {
+        conn_close(c);
+        return;
+    }
+    update_flow(c);
+}
+
+/* Without a Terminate PostgreSQL would only notice at its next write. */
+static void on_client_closed(void *ctx, const struct err *err)
+{
+    struct conn *c = ctx;
+    if (err && c->state == CONN_OPEN) {
+        log_info(c->prefix, "client: %s", err->msg);
+    }
+    if (c->state == CONN_OPEN && session_at_frame_boundary(c->session)) {
+        stream_write(c->server, "X\0\0\0\4", 5);
+        stream_flush(c->server);
+    }
+    conn_close(c);
+}
+
+static const struct stream_events client_events = {on_client_data, on_client_drained, on_client_closed};
+
+static void on_timeout(void *ctx)
+{
+    struct conn *c = ctx;
+    if (c->state == CONN_CLOSING) {
+        conn_free(c); /* the client does not read */
+        return;
+    }
+    log_info(c->prefix, "the login took too long");
+    conn_close(c);
+}
+
+static void on_accept(void *ctx, int fd, const char *peer)
+{
+    struct proxy *p = ctx;
+    struct conn *c = mem_zalloc(sizeof *c);
+    c->proxy = p;
+    c->id = ++p->last_id;
+    snprintf(c->peer, sizeof c->peer, "%s", peer);
+    c->next = p->conns;
+    if (c->next) {
+        c->next->link = &c->next;
+    }
+    c->link = &p->conns;
+    p->conns = c;
+    gate_init(&c->gate, &p->policy);
+    buf_init(&c->gate_in, 2 * LIMIT_READ + LIMIT_STARTUP_PACKET);
+    print_prefix(c);
+    c->client = stream_new(p->loop, fd, NULL, &client_events, c);
+    c->timer = timer_new(p->loop, on_timeout, c);
+    timer_start(c->timer, GATE_TIMEOUT_MS);
+    stream_resume(c->client);
+}
+
+/* --- the proxy --- */
+
+static const char *not_ready_reason(void *ctx)
+{
+    struct proxy *p = ctx;
+    return p->not_ready;
+}
+
+int proxy_new(struct loop *loop, const struct proxy_options *options, struct proxy **out_proxy,
+              struct err *err)
+{
+    struct proxy *p = mem_zalloc(sizeof *p);
+    uint8_t salt[SCRAM_SALT_SIZE];
+    p->loop = loop;
+    p->password = mem_strdup(options->password);
+    p->url = mem_strdup(options->url);
+    p->require_ssl = options->require_ssl;
+    p->policy = (struct gate_policy){.method = options->method,
+                                     .password = str_c(p->password),
+                                     .verifier = &p->verifier,
+                                     .not_ready = not_ready_reason,
+                                     .ctx = p};
+    proxy_set_not_ready(p, "the migrations proxy is starting up");
+    if (RAND_bytes(salt, sizeof salt) != 1) {
+        err_set(err, ERR_INTERNAL, "no random numbers can be had");
+    } else if (scram_verifier_init(&p->verifier, p->policy.password, salt, SCRAM_ITERATIONS, err) == 0 &&
+               listener_new(loop, options->listen, options->ipv6, options->port, on_accept, p, &p->listener,
+                            err) == 0) {
+        *out_proxy = p;
+        return 0;
+    }
+    proxy_free(p);
+    return -1;
+}
+
+uint16_t proxy_port(const struct proxy *p)
+{
+    return listener_port(p->listener);
+}
+
+static void replace_secret(char **slot, const char *value)
+{
+    if (*slot) {
+        mem_wipe(*slot, strlen(*slot));
+    }
+    free(*slot);
+    *slot = value ? mem_strdup(value) : NULL;
+}
+
+void proxy_set_ready(struct proxy *p, const char *session_secret)
+{
+    replace_secret(&p->secret, session_secret);
+    replace_secret(&p->not_ready, NULL);
+}
+
+void proxy_set_not_ready(struct proxy *p, const char *reason)
+{
+    replace_secret(&p->not_ready, reason);
+}
+
+const struct proxy_stats *proxy_stats(const struct proxy *p)
+{
+    return &p->stats;
+}
+
+void proxy_free(struct proxy *p)
+{
+    if (!p) {
+        return;
+    }
+    listener_free(p->listener);
+    while (p->conns) {
+        conn_free(p->conns);
+    }
+    replace_secret(&p->secret, NULL);
+    replace_secret(&p->password, NULL);
+    replace_secret(&p->not_ready, NULL);
+    scram_verifier_deinit(&p->verifier);
+    free(p->url);
+    free(p);
+}

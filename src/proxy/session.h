@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One client and its PostgreSQL, from the moment both have logged in. Pure: bytes in, bytes and decisions
+ * out.
+ *
+ * Almost everything passes through. What concerns the schema is seen to: a statement that may be DDL runs in
+ * a transaction (the client's, or a hidden one of ours), DDLX is replaced by the SQL it stands for, and
+ * before the COMMIT of a transaction that the guard in the database has marked, the migration is proved and
+ * recorded.
+ *
+ * To follow a query, start at client_rules[] in session_client.c; its answer, at server_rules[] in
+ * session_server.c.
+ */
+#pragma once
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct session;
+
+/* Where the bytes go. What is written is borrowed until the matching flush; the session flushes before it
+ * lets go of anything but the input of session_feed_*(), whose caller flushes afterwards. */
+struct session_out {
+    void (*to_client)(void *ctx, const char *p, size_t n);
+    void (*to_server)(void *ctx, const char *p, size_t n);
+    void (*flush_client)(void *ctx);
+    void (*flush_server)(void *ctx);
+    void (*close)(void *ctx); /* the session is over: send what is unsent, then close both sides */
+};
+
+/* What sessions count; one for each loop, read by metrics. */
+struct session_counters {
+    uint64_t messages_from_clients, messages_from_server;
+    uint64_t statements_inspected; /* given to the grammar */
+    uint64_t migrations_recorded;
+    uint64_t migrations_refused; /* by the proof or by record() */
+    uint64_t ddlx_statements;
+};
+
+/* log_prefix is borrowed for the life of the session. */
+struct session *session_new(const struct session_out *out, void *ctx, const char *log_prefix,
+                            struct session_counters *counters);
+void session_free(struct session *s); /* takes NULL */
+
+/* Bytes from either side. -1: that side broke the protocol or a limit; the session has said so to the client
+ * as far as that is possible and must be closed. The input is borrowed until the caller's flush. */
+MUST_USE int session_feed_client(struct session *s, const char *p, size_t n, struct err *err);
+MUST_USE int session_feed_server(struct session *s, const char *p, size_t n, struct err *err);
+
+/* False while the session has more of the client's input than it may use: stop reading from the client. */
+bool session_wants_client(const struct session *s);
+/* True when the server stands between two messages of the client, so that a Terminate may be sent. */
+bool session_at_frame_boundary(const struct session *s);
+/* The server reported standard_conforming_strings. */
+void session_set_std_strings(struct session *s, bool on);

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The extended protocol, for statements that are not ordinary ones. All that is ours stays inside the
+ * client's batch, so that its implicit transaction and the server's way back from an error (skip to Sync) are
+ * the client's own:
+ *
+ *   Parse    DDLX: the SQL it stands for goes instead. DDL that clients could not follow: the database is
+ * asked first and refuses at once, so that a driver hears it when it prepares. Execute  DDL with no
+ * transaction open: hidden BEGIN in front. COMMIT of a marked transaction: prove and record. Sync     of a
+ * hidden transaction: prove and record, hidden COMMIT, then Sync.
+ */
+#include "proxy/session_impl.h"
+
+#include "base/limits.h"
+#include "ddlx/ddlx.h"
+#include "wire/message.h"
+
+#include <assert.h>
+
+static void keep(struct session *s, struct str frame)
+{
+    buf_reset(&s->stash);
+    buf_put_str(&s->stash, frame);
+}
+
+static void send_stash(struct session *s)
+{
+    send_server(s, &s->stash);
+    buf_deinit(&s->stash);
+}
+
+/* --- Parse --- */
+
+static void ask_next(struct session *s);
+
+static void on_asked(struct session *s, bool ok)
+{
+    if (!ok) {
+        size_t position = s->intents[s->intents_i].position;
+        buf_deinit(&s->stash);
+        forward_error(s, buf_str(&s->hidden.error), 0, true, position);
+        return; /* the server skips to Sync, and so do we */
+    }
+    s->intents_i++;
+    ask_next(s);
+}
+
+static void ask_next(struct session *s)
+{
+    if (s->intents_i == s->intents_n) {
+        if (expect(s, ANSWER_PARSE, ACTION_FORWARD, 0, NULL)) {
+            send_stash(s);
+        }
+        return;
+    }
+    const struct intent *in = &s->intents[s->intents_i];
+    struct str params[] = {str_c(in->rule), str_c(in->relation), str_c(in->object)};
+    hidden_run(s, HIDDEN_FLUSH, STR("SELECT busbar.precheck($1, $2, $3)"), params, ARRAY_LEN(params),
+               on_asked);
+}
+
+static void parse_ddlx(struct session *s, struct str name, struct special *special)
+{
+    struct ddlx ddlx;
+    struct ddlx_error error;
+    const char *sql;
+    s->counters->ddlx_statements++;
+    special->injected = true;
+    if (ddlx_parse(&s->arena, special->text, &ddlx, &error) < 0) {
+        special->point_at = (uint32_t)error.position;
+        sql = ddlx_plan_error(&s->arena, &error);
+    } else {
+        special->tag = ddlx.tag;
+        sql = ddlx_plan(&s->arena, &ddlx);
+    }
+    if (expect(s, ANSWER_PARSE, ACTION_FORWARD, 0, NULL)) {
+        put_parse(&s->scratch, name, str_c(sql));
+        send_server(s, &s->scratch);
+    }
+}
+
+static struct special *describe(struct session *s, const struct statement *st)
+{
+    struct special *special = special_new(st->kind, st->text);
+    special->chain = st->chain;
+    special->wrap = st->kind == STATEMENT_DDL || st->kind == STATEMENT_DDLX ||
+                    st->kind == STATEMENT_ELECTRIFY || (st->kind == STATEMENT_DO && st->wrap);
+    if (st->kind == STATEMENT_ELECTRIFY) {
+        special->tag = "ELECTRIC ENABLE";
+    }
+    (void)s;
+    return special;
+}
+
+void batch_parse(struct session *s, struct str frame, struct str name, struct str sql)
+{
+    struct statement *statements;
+    size_t n;
+    struct err err;
+    arena_reset(&s->arena);
+    bool one = statement_split(&s->arena, sql, s->std_strings, &statements, &n, &err) == 0 && n == 1;
+    if (!one || name.n > LIMIT_NAME) {
+        /* Nothing at all, or several statements: the server answers both. */
+        special_map_set(&s->statements, name, NULL);
+        if (expect(s, ANSWER_PARSE, ACTION_FORWARD, 0, NULL)) {
+            s->out.to_server(s->ctx, frame.p, frame.n);
+        }
+        return;
+    }
+    struct special *special = describe(s, &statements[0]);
+    if (!special_map_set(&s->statements, name, special)) {
+        special_unref(special);
+        session_fatal(s, PROXY_TOO_MANY_STATEMENTS);
+        return;
+    }
+    special_unref(special); /* the map holds it */
+    if (special->kind == STATEMENT_DDLX) {
+        parse_ddlx(s, name, special);
+        return;
+    }
+    s->intents_n = 0;
+    s->intents_i = 0;
+    if (special->kind == STATEMENT_DDL) {
+        find_intents(s, &s->arena, special->text, &s->intents, &s->intents_n);
+    }
+    keep(s, frame);
+    ask_next(s);
+}
+
+/* --- Execute --- */
+
+/* What is likely to do DDL. A function or procedure may do it too: when it is answered in time, its mark is
+ * seen all the same; in a pipeline that goes on to COMMIT at once, the database refuses that COMMIT. */
+static bool may_mark(const struct special *special)
+{
+    return special->wrap || special->kind == STATEMENT_DDL_INDEX_CONCURRENTLY;
+}
+
+static void send_execute(struct session *s, uint8_t flags)
+{
+    struct special *special = s->stash_special;
+    s->stash_special = NULL;
+    if (may_mark(special)) {
+        s->unsure++;
+        flags |= ANSWER_MAY_MARK;
+    }
+    if (expect(s, ANSWER_EXECUTE, ACTION_FORWARD, flags, special)) {
+        send_stash(s);
+    }
+}
+
+/* The end of a transaction that fails ends it all the same. */
+static void drop_execute(struct session *s)
+{
+    special_unref(s->stash_special);
+    s->stash_special = NULL;
+    buf_deinit(&s->stash);
+    s->rollback_at_sync = true;
+}
+
+static void on_execute_refused(struct session *s, bool ok)
+{
+    (void)ok; /* raise_error() has seen to it that it failed */
+    forward_error(s, buf_str(&s->hidden.error), 0, true, 0);
+    drop_execute(s);
+}
+
+static void on_proved_for_execute(struct session *s, bool ok)
+{
+    if (!ok) {
+        drop_execute(s);
+        return;
+    }
+    s->block = s->stash_special->chain ? BLOCK_CLIENT : BLOCK_NONE;
+    send_execute(s, 0);
+}
+
+/* An earlier message of the batch failed while the Execute waited: it goes out, and no answer will come. */
+static bool ignored_by_server(struct session *s)
+{
+    if (!s->skipping) {
+        return false;
+    }
+    special_unref(s->stash_special);
+    s->stash_special = NULL;
+    send_stash(s);
+    return true;
+}
+
+/* All that came before is answered: the transaction is marked or it is not. */
+static void on_drained_for_commit(struct session *s)
+{
+    if (ignored_by_server(s)) {
+        return;
+    }
+    if (s->marks_n > 0) {
+        commit_start(s, HIDDEN_FLUSH, on_proved_for_execute);
+        return;
+    }
+    on_proved_for_execute(s, true);
+}
+
+/* Something under way may still mark the transaction that is to end: its answer is waited for. */
+static void execute_ending(struct session *s, session_next next)
+{
+    if (s->unsure > 0) {
+        drain(s, next);
+        return;
+    }
+    next(s);
+}
+
+static void on_drained_for_prepare(struct session *s)
+{
+    if (ignored_by_server(s)) {
+        return;
+    }
+    if (s->marks_n > 0) {
+        raise_error(s, HIDDEN_FLUSH, PROXY_TWO_PHASE, "", on_execute_refused);
+        return;
+    }
+    s->block = BLOCK_NONE;
+    send_execute(s, 0);
+}
+
+static void execute_wrapped(struct session *s)
+{
+    if (s->block == BLOCK_NONE) {
+        hidden_send(s, STR("BEGIN"));
+        s->block = BLOCK_HIDDEN;
+    }
+    send_execute(s, s->block == BLOCK_HIDDEN ? ANSWER_HOLD : 0);
+}
+
+void batch_execute(struct session *s, struct str frame, struct special *special)
+{
+    keep(s, frame);
+    s->stash_special = special_ref(special);
+    switch (special->kind) {
+    case STATEMENT_BEGIN: {
+        uint8_t flags = s->block == BLOCK_HIDDEN ? ANSWER_WARNED : 0;
+        s->block = BLOCK_CLIENT;
+        send_execute(s, flags);
+        return;
+    }
+    case STATEMENT_COMMIT:
+        execute_ending(s, on_drained_for_commit);
+        return;
+    case STATEMENT_ROLLBACK:
+        s->block = special->chain && s->block == BLOCK_CLIENT ? BLOCK_CLIENT : BLOCK_NONE;
+        send_execute(s, 0);
+        return;
+    case STATEMENT_PREPARE_TRANSACTION:
+        execute_ending(s, on_drained_for_prepare);
+        return;
+    case STATEMENT_DDL_INDEX_CONCURRENTLY:
+        special_unref(s->reconcile_at_sync);
+        s->reconcile_at_sync = s->block == BLOCK_NONE ? special_ref(special) : NULL;
+        send_execute(s, 0);
+        return;
+    default:
+        if (special->wrap) {
+            execute_wrapped(s);
+            return;
+        }
+        send_execute(s, 0);
+    }
+}
+
+/* --- Sync --- */
+
+static void forward_sync(struct session *s)
+{
+    s->skipping = false;
+    if (expect(s, ANSWER_SYNC, ACTION_FORWARD, 0, NULL)) {
+        put_sync(&s->scratch);
+        send_server(s, &s->scratch);
+    }
+}
+
+static void ready(struct session *s)
+{
+    put_ready(&s->scratch, s->status);
+    send_client(s, &s->scratch);
+}
+
+static void on_hidden_commit(struct session *s, bool ok)
+{
+    s->block = BLOCK_NONE;
+    if (ok) {
+        release_held(s);
+    } else {
+        buf_reset(&s->held);
+        forward_error(s, buf_str(&s->hidden.error), 0, true, 0);
+    }
+    forward_sync(s);
+}
+
+static void on_rolled_back(struct session *s, bool ok)
+{
+    (void)ok; /* ROLLBACK fails only with the connection */
+    s->block = BLOCK_NONE;
+    ready(s);
+}
+
+/* After the Sync of a batch that failed. */
+static void on_failed_sync(struct session *s, bool ok)
+{
+    (void)ok; /* Sync cannot fail; what a failed COMMIT has to say has been said */
+    if (s->status != 'I') {
+        hidden_run(s, HIDDEN_SYNC, STR("ROLLBACK"), NULL, 0, on_rolled_back);
+        return;
+    }
+    s->block = BLOCK_NONE;
+    ready(s);
+}
+
+/* The client's Sync goes out as ours: its ReadyForQuery is not the last word. */
+static void hidden_sync(struct session *s, session_done done)
+{
+    s->skipping = false;
+    s->rollback_at_sync = false;
+    s->hidden.active = true;
+    s->hidden.failed = false;
+    s->hidden.end = HIDDEN_SYNC;
+    s->hidden.done = done;
+    session_block(s);
+    if (expect(s, ANSWER_SYNC, ACTION_HIDDEN, ANSWER_LAST, NULL)) {
+        put_sync(&s->scratch);
+        send_server(s, &s->scratch);
+    }
+}
+
+static void on_proved_for_sync(struct session *s, bool ok)
+{
+    if (!ok) {
+        hidden_sync(s, on_failed_sync);
+        return;
+    }
+    hidden_run(s, HIDDEN_FLUSH, STR("COMMIT"), NULL, 0, on_hidden_commit);
+}
+
+static void on_drained_for_sync(struct session *s)
+{
+    if (s->skipping) {
+        buf_reset(&s->held);
+        hidden_sync(s, on_failed_sync);
+    } else if (s->marks_n > 0) {
+        commit_start(s, HIDDEN_FLUSH, on_proved_for_sync);
+    } else {
+        on_proved_for_sync(s, true);
+    }
+}
+
+static void on_reconciled(struct session *s, bool ok)
+{
+    (void)ok; /* the reason has been forwarded */
+    release_held(s);
+    ready(s);
+}
+
+static void on_sync_before_reconcile(struct session *s, bool ok)
+{
+    if (!ok) {
+        forward_error(s, buf_str(&s->hidden.error), 0, false, 0);
+    }
+    struct special *special = s->reconcile_at_sync;
+    s->reconcile_at_sync = NULL;
+    if (ok && s->status == 'I') {
+        reconcile_start(s, special->text, on_reconciled);
+    } else {
+        ready(s);
+    }
+    special_unref(special);
+}
+
+void batch_sync(struct session *s, struct str frame)
+{
+    if (s->block == BLOCK_HIDDEN) {
+        drain(s, on_drained_for_sync);
+        return;
+    }
+    if (s->skipping && s->rollback_at_sync) {
+        hidden_sync(s, on_failed_sync);
+        return;
+    }
+    if (s->reconcile_at_sync) {
+        hidden_sync(s, on_sync_before_reconcile);
+        return;
+    }
+    s->skipping = false;
+    if (expect(s, ANSWER_SYNC, ACTION_FORWARD, 0, NULL)) {
+        s->out.to_server(s->ctx, frame.p, frame.n);
+    }
+}

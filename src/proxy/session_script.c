@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A simple Query that is not an ordinary one.
+ *
+ * When nothing in it needs us it goes on as it is. Else it is cut where we have something to do: at DDLX, and
+ * at the transaction commands; what stands between goes on in one piece. PostgreSQL runs the statements of
+ * one Query in an implicit transaction: a hidden transaction of ours stands in for it when DDL is among them
+ * and none is open.
+ *
+ *   hidden BEGIN → (ask about what clients cannot follow → piece → its ReadyForQuery)* → prove and record →
+ * hidden COMMIT
+ *
+ * The client sees each statement's answers as they come, the last command tag after the hidden COMMIT, as it
+ * would without us, and one ReadyForQuery.
+ */
+#include "proxy/session_impl.h"
+
+#include "base/limits.h"
+#include "ddlx/ddlx.h"
+#include "wire/message.h"
+
+static void script_next(struct session *s);
+
+static bool wants_wrap(const struct statement *st)
+{
+    switch (st->kind) {
+    case STATEMENT_DDL:
+    case STATEMENT_DDLX:
+    case STATEMENT_ELECTRIFY:
+        return true;
+    case STATEMENT_DO:
+        return st->wrap;
+    default:
+        return false;
+    }
+}
+
+/* True when some statement needs more than to be sent. */
+static bool needs_us(const struct session *s)
+{
+    for (size_t i = 0; i < s->script.n; i++) {
+        const struct statement *st = &s->script.statements[i];
+        bool ends = st->kind == STATEMENT_COMMIT || st->kind == STATEMENT_PREPARE_TRANSACTION;
+        if (wants_wrap(st) || st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY || (ends && s->marks_n > 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the block will be after a statement that is sent as it is. */
+static enum block block_after(enum block before, const struct statement *st)
+{
+    switch (st->kind) {
+    case STATEMENT_BEGIN:
+        return BLOCK_CLIENT;
+    case STATEMENT_COMMIT:
+    case STATEMENT_ROLLBACK:
+        return st->chain && before == BLOCK_CLIENT ? BLOCK_CLIENT : BLOCK_NONE;
+    case STATEMENT_PREPARE_TRANSACTION:
+        return BLOCK_NONE;
+    default:
+        return before;
+    }
+}
+
+static void script_end(struct session *s)
+{
+    s->script.active = false;
+    arena_deinit(&s->script.arena);
+    s->script.statements = NULL;
+    s->script.n = 0;
+}
+
+/* The answer to the whole Query. Nothing is held at this point but what belongs to it. */
+static void script_ready(struct session *s, char status)
+{
+    release_held(s);
+    put_ready(&s->scratch, status);
+    send_client(s, &s->scratch);
+    script_end(s);
+    session_unblock(s);
+}
+
+static void send_piece(struct session *s, struct str sql, bool hold)
+{
+    s->script.completed = 0;
+    session_block(s);
+    if (expect(s, ANSWER_QUERY, ACTION_SCRIPT, hold ? ANSWER_HOLD : 0, NULL)) {
+        put_query(&s->scratch, sql);
+        send_server(s, &s->scratch);
+    }
+}
+
+static void on_rolled_back(struct session *s, bool ok)
+{
+    (void)ok; /* ROLLBACK fails only with the connection */
+    s->block = BLOCK_NONE;
+    script_ready(s, 'I');
+}
+
+/* Something failed and the client knows: what we opened goes, what the client opened is its own to end. */
+static void script_fail(struct session *s)
+{
+    if (s->block == BLOCK_HIDDEN) {
+        hidden_run(s, HIDDEN_SYNC, STR("ROLLBACK"), NULL, 0, on_rolled_back);
+        return;
+    }
+    script_ready(s, s->status);
+}
+
+/* A COMMIT that we refuse ends the client's transaction, as a COMMIT that PostgreSQL refuses does. */
+static void commit_fail(struct session *s)
+{
+    hidden_run(s, HIDDEN_SYNC, STR("ROLLBACK"), NULL, 0, on_rolled_back);
+}
+
+static void show_hidden_error(struct session *s, size_t shift, size_t point_at)
+{
+    buf_reset(&s->held);
+    forward_error(s, buf_str(&s->hidden.error), shift, true, point_at);
+}
+
+static void on_hidden_commit(struct session *s, bool ok)
+{
+    s->block = BLOCK_NONE;
+    if (!ok) {
+        show_hidden_error(s, 0, 0);
+    }
+    script_ready(s, s->status);
+}
+
+static void on_proved_for_hidden_commit(struct session *s, bool ok)
+{
+    if (!ok) {
+        commit_fail(s);
+        return;
+    }
+    hidden_run(s, HIDDEN_SYNC, STR("COMMIT"), NULL, 0, on_hidden_commit);
+}
+
+static void on_reconcile_done(struct session *s, bool ok)
+{
+    (void)ok; /* the reason has been forwarded */
+    script_ready(s, s->status);
+}
+
+static void script_finish(struct session *s)
+{
+    if (s->block == BLOCK_HIDDEN) {
+        if (s->marks_n > 0) {
+            commit_start(s, HIDDEN_SYNC, on_proved_for_hidden_commit);
+        } else {
+            on_proved_for_hidden_commit(s, true);
+        }
+        return;
+    }
+    if (s->script.reconcile && s->block == BLOCK_NONE) {
+        reconcile_start(s, s->script.statements[s->script.n - 1].text, on_reconcile_done);
+        return;
+    }
+    script_ready(s, s->status);
+}
+
+/* --- the pieces --- */
+
+static struct statement *current(struct session *s)
+{
+    return &s->script.statements[s->script.first];
+}
+
+static size_t chars_before(const struct session *s, const struct statement *st)
+{
+    size_t chars = 0;
+    for (size_t i = 0; i < st->offset; i++) {
+        chars += ((unsigned char)s->script.text.p[i] & 0xC0) != 0x80;
+    }
+    return chars;
+}
+
+/* From the first statement in flight to the end of the last. */
+static struct str slice(const struct session *s)
+{
+    const struct script *sc = &s->script;
+    const struct statement *a = &sc->statements[sc->first];
+    const struct statement *z = &sc->statements[sc->end - 1];
+    return (struct str){sc->text.p + a->offset, z->offset + z->text.n - a->offset};
+}
+
+static void send_slice(struct session *s)
+{
+    send_piece(s, slice(s), s->block == BLOCK_HIDDEN);
+}
+
+static void ask_next(struct session *s);
+
+static void on_asked(struct session *s, bool ok)
+{
+    struct script *sc = &s->script;
+    if (!ok) {
+        show_hidden_error(s, chars_before(s, current(s)), sc->intents[sc->intents_i].position);
+        script_fail(s);
+        return;
+    }
+    sc->intents_i++;
+    ask_next(s);
+}
+
+/* Asks the database about each thing that clients could not follow, before anything of the piece is done. */
+static void ask_next(struct session *s)
+{
+    struct script *sc = &s->script;
+    if (sc->intents_i == sc->intents_n) {
+        send_slice(s);
+        return;
+    }
+    const struct intent *in = &sc->intents[sc->intents_i];
+    struct str params[] = {str_c(in->rule), str_c(in->relation), str_c(in->object)};
+    hidden_run(s, HIDDEN_SYNC, STR("SELECT busbar.precheck($1, $2, $3)"), params, ARRAY_LEN(params),
+               on_asked);
+}
+
+/* Positions of the intents count from the start of the slice. */
+static void collect_intents(struct session *s)
+{
+    struct script *sc = &s->script;
+    size_t base = chars_before(s, current(s));
+    sc->intents = NULL;
+    sc->intents_n = 0;
+    sc->intents_i = 0;
+    for (size_t i = sc->first; i < sc->end; i++) {
+        struct intent *found;
+        size_t n;
+        struct statement *st = &sc->statements[i];
+        if (st->kind != STATEMENT_DDL) {
+            continue;
+        }
+        find_intents(s, &sc->arena, st->text, &found, &n);
+        if (n == 0 || sc->intents_n + n > LIMIT_ASKED) {
+            continue;
+        }
+        size_t shift = chars_before(s, st) - base;
+        struct intent *all = arena_alloc_array(&sc->arena, sc->intents_n + n, sizeof *all);
+        if (sc->intents_n) {
+            memcpy(all, sc->intents, sc->intents_n * sizeof *all);
+        }
+        for (size_t k = 0; k < n; k++) {
+            found[k].position += found[k].position ? shift : 0;
+            all[sc->intents_n + k] = found[k];
+        }
+        sc->intents = all;
+        sc->intents_n += n;
+    }
+}
+
+static bool stands_alone(enum statement_kind kind)
+{
+    switch (kind) {
+    case STATEMENT_BEGIN:
+    case STATEMENT_COMMIT:
+    case STATEMENT_ROLLBACK:
+    case STATEMENT_PREPARE_TRANSACTION:
+    case STATEMENT_DDLX:
+    case STATEMENT_ELECTRIFY:
+    case STATEMENT_DDL_INDEX_CONCURRENTLY:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void run_plain_pieces(struct session *s)
+{
+    struct script *sc = &s->script;
+    sc->end = sc->first + 1;
+    while (sc->end < sc->n && !stands_alone(sc->statements[sc->end].kind)) {
+        sc->end++;
+    }
+    collect_intents(s);
+    ask_next(s);
+}
+
+static void run_ddlx(struct session *s)
+{
+    struct script *sc = &s->script;
+    struct ddlx ddlx;
+    struct ddlx_error error;
+    const char *sql;
+    s->counters->ddlx_statements++;
+    sc->injected = true;
+    if (ddlx_parse(&sc->arena, current(s)->text, &ddlx, &error) < 0) {
+        sc->point_at = error.position;
+        sql = ddlx_plan_error(&sc->arena, &error);
+    } else {
+        sc->tag = ddlx.tag;
+        sql = ddlx_plan(&sc->arena, &ddlx);
+    }
+    send_piece(s, str_c(sql), s->block == BLOCK_HIDDEN);
+}
+
+static void on_proved_for_commit(struct session *s, bool ok)
+{
+    if (!ok) {
+        commit_fail(s);
+        return;
+    }
+    struct statement *st = current(s);
+    s->block = block_after(s->block, st);
+    send_slice(s);
+}
+
+static void run_commit(struct session *s)
+{
+    if (s->marks_n > 0 && s->status != 'E') {
+        commit_start(s, HIDDEN_SYNC, on_proved_for_commit);
+        return;
+    }
+    on_proved_for_commit(s, true);
+}
+
+static void on_two_phase_refused(struct session *s, bool ok)
+{
+    (void)ok; /* raise_error() has seen to it that it failed */
+    show_hidden_error(s, 0, 0);
+    commit_fail(s);
+}
+
+static void run_prepare_transaction(struct session *s)
+{
+    if (s->marks_n > 0) {
+        raise_error(s, HIDDEN_SYNC, PROXY_TWO_PHASE, "", on_two_phase_refused);
+        return;
+    }
+    s->block = BLOCK_NONE;
+    send_slice(s);
+}
+
+static void run_begin(struct session *s)
+{
+    /* BEGIN after other statements of the same Query makes their implicit transaction a regular one, without
+     * a word: ours stands in for it, so the server's warning is swallowed. */
+    uint8_t flags = s->block == BLOCK_HIDDEN ? ANSWER_WARNED : 0;
+    s->block = BLOCK_CLIENT;
+    s->script.completed = 0;
+    session_block(s);
+    if (expect(s, ANSWER_QUERY, ACTION_SCRIPT, flags, NULL)) {
+        put_query(&s->scratch, slice(s));
+        send_server(s, &s->scratch);
+    }
+}
+
+static void on_begun(struct session *s, bool ok)
+{
+    if (!ok) {
+        show_hidden_error(s, 0, 0);
+        script_fail(s);
+        return;
+    }
+    s->block = BLOCK_HIDDEN;
+    script_next(s);
+}
+
+/* True when what comes next needs a transaction of ours to stand in for the implicit one: DDL is in it, or a
+ * later BEGIN or ROLLBACK of the same Query reaches back over it. */
+static bool must_wrap(const struct session *s)
+{
+    const struct script *sc = &s->script;
+    if (s->block != BLOCK_NONE) {
+        return false;
+    }
+    if (stands_alone(sc->statements[sc->first].kind)) {
+        return wants_wrap(&sc->statements[sc->first]);
+    }
+    for (size_t i = sc->first; i < sc->n; i++) {
+        switch (sc->statements[i].kind) {
+        case STATEMENT_COMMIT:
+        case STATEMENT_PREPARE_TRANSACTION:
+            return false;
+        case STATEMENT_BEGIN:
+        case STATEMENT_ROLLBACK:
+            return true;
+        default:
+            if (wants_wrap(&sc->statements[i])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void script_next(struct session *s)
+{
+    struct script *sc = &s->script;
+    sc->tag = NULL;
+    sc->injected = false;
+    sc->point_at = 0;
+    if (sc->first == sc->n) {
+        script_finish(s);
+        return;
+    }
+    if (must_wrap(s)) {
+        hidden_run(s, HIDDEN_SYNC, STR("BEGIN"), NULL, 0, on_begun);
+        return;
+    }
+    sc->end = sc->first + 1;
+    switch (current(s)->kind) {
+    case STATEMENT_BEGIN:
+        run_begin(s);
+        return;
+    case STATEMENT_COMMIT:
+        run_commit(s);
+        return;
+    case STATEMENT_ROLLBACK:
+        s->block = block_after(s->block, current(s));
+        send_slice(s);
+        return;
+    case STATEMENT_PREPARE_TRANSACTION:
+        run_prepare_transaction(s);
+        return;
+    case STATEMENT_DDLX:
+        run_ddlx(s);
+        return;
+    case STATEMENT_ELECTRIFY:
+        sc->tag = "ELECTRIC ENABLE";
+        send_slice(s);
+        return;
+    case STATEMENT_DDL_INDEX_CONCURRENTLY:
+        sc->reconcile = true;
+        send_slice(s);
+        return;
+    case STATEMENT_PLAIN:
+    case STATEMENT_SAVEPOINT:
+    case STATEMENT_DDL:
+    case STATEMENT_ALONE:
+    case STATEMENT_DO:
+    case STATEMENT_CALL:
+        run_plain_pieces(s);
+        return;
+    }
+}
+
+void script_piece_done(struct session *s)
+{
+    if (s->script.failed) {
+        script_fail(s);
+        return;
+    }
+    s->script.first = s->script.end;
+    session_unblock(s);
+    script_next(s);
+}
+
+struct str script_statement(const struct session *s)
+{
+    const struct script *sc = &s->script;
+    size_t i = sc->first + sc->completed;
+    if (!sc->active || i >= sc->end) {
+        return (struct str){NULL, 0};
+    }
+    return sc->statements[i].text;
+}
+
+/* Everything sent before has been answered: now the state of the transaction is known. */
+static void script_start(struct session *s)
+{
+    if (needs_us(s)) {
+        script_next(s);
+        return;
+    }
+    for (size_t i = 0; i < s->script.n; i++) {
+        s->block = block_after(s->block, &s->script.statements[i]);
+    }
+    if (expect(s, ANSWER_QUERY, ACTION_FORWARD, 0, NULL)) {
+        put_query(&s->scratch, s->script.text);
+        send_server(s, &s->scratch);
+    }
+    script_end(s);
+}
+
+/* BEGIN, ROLLBACK and the like need no knowledge of what is under way. */
+static bool needs_no_drain(const struct session *s)
+{
+    if (s->unsure > 0 || s->marks_n > 0) {
+        return false;
+    }
+    for (size_t i = 0; i < s->script.n; i++) {
+        if (wants_wrap(&s->script.statements[i]) ||
+            s->script.statements[i].kind == STATEMENT_DDL_INDEX_CONCURRENTLY) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void script_query(struct session *s, struct str frame, struct str text)
+{
+    struct script *sc = &s->script;
+    struct err err;
+    *sc = (struct script){.arena = sc->arena};
+    arena_reset(&sc->arena);
+    if (statement_split(&sc->arena, text, s->std_strings, &sc->statements, &sc->n, &err) < 0) {
+        session_fatal(s, PROXY_TOO_MANY_PIECES);
+        return;
+    }
+    if (sc->n > 0 && !needs_no_drain(s)) {
+        sc->active = true;
+        struct str copy = arena_str(&sc->arena, text);
+        for (size_t i = 0; i < sc->n; i++) {
+            sc->statements[i].text.p = copy.p + sc->statements[i].offset;
+        }
+        sc->text = copy;
+        drain(s, script_start);
+        return;
+    }
+    for (size_t i = 0; i < sc->n; i++) {
+        s->block = block_after(s->block, &sc->statements[i]);
+    }
+    if (expect(s, ANSWER_QUERY, ACTION_FORWARD, 0, NULL)) {
+        s->out.to_server(s->ctx, frame.p, frame.n);
+    }
+    script_end(s);
+}

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Messages of the server. The answer at the front of the queue says what becomes of each.
+ *
+ * Most are forwarded: neighbours that go on unchanged leave in one piece. Only these are taken whole: errors
+ * and notices (when not larger than LIMIT_HELD_FRAME), command tags, ReadyForQuery, ParameterStatus, and rows
+ * of a hidden operation. After ErrorResponse in a batch the server skips to Sync: the answers up to there
+ * never come
+ * ("Extended Query" in the protocol's documentation).
+ */
+#include "proxy/session_impl.h"
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "wire/message.h"
+
+/* What becomes of the message at hand. */
+enum verdict {
+    PASS,      /* to the client, unchanged */
+    DROP,      /* swallowed, or something else was sent in its place */
+    WAIT_MORE, /* must be whole first */
+};
+
+typedef enum verdict server_fn(struct session *s, struct str frame);
+
+static struct str body_of(struct str frame)
+{
+    return (struct str){frame.p + FRAME_HEAD, frame.n - FRAME_HEAD};
+}
+
+static bool front_hidden(const struct session *s)
+{
+    struct answer *a = answers_front(&s->answers);
+    return a && a->action == ACTION_HIDDEN;
+}
+
+static void let_go(struct session *s, const struct answer *a)
+{
+    s->unsure -= (a->flags & ANSWER_MAY_MARK) != 0;
+    special_unref(a->special);
+}
+
+static void answered(struct session *s)
+{
+    struct answer a = answers_pop(&s->answers);
+    let_go(s, &a);
+    while (s->answers.n > 0 && answers_front(&s->answers)->kind == ANSWER_COPY_DONE) {
+        answers_pop(&s->answers);
+    }
+    if (a.flags & ANSWER_LAST) {
+        hidden_finish(s, !s->hidden.failed);
+    }
+}
+
+static void after_answer(struct session *s)
+{
+    if (s->answers.n == 0 && s->on_drained) {
+        session_next next = s->on_drained;
+        s->on_drained = NULL;
+        session_unblock(s);
+        next(s);
+    }
+}
+
+/* Answers that follow a held command tag wait with it; anything that brings data lets it go first, as the
+ * server's own order would. */
+static enum verdict pass_or_hold(struct session *s, struct str frame, bool small)
+{
+    if (s->held.n == 0) {
+        return PASS;
+    }
+    if (small) {
+        buf_put_str(&s->held, frame);
+        return DROP;
+    }
+    release_held(s);
+    return PASS;
+}
+
+/* An answer that is wholly described by its type: ends the front entry when that is of `kind`. */
+static enum verdict complete(struct session *s, struct str frame, enum answer_kind kind)
+{
+    struct answer *a = answers_front(&s->answers);
+    if (!a || a->kind != kind) {
+        return PASS; /* an answer nobody asked for: the client may make of it what it would without us */
+    }
+    enum verdict v = a->action == ACTION_HIDDEN ? DROP : pass_or_hold(s, frame, kind == ANSWER_CLOSE);
+    answered(s);
+    return v;
+}
+
+static enum verdict on_parse_complete(struct session *s, struct str frame)
+{
+    return complete(s, frame, ANSWER_PARSE);
+}
+
+static enum verdict on_bind_complete(struct session *s, struct str frame)
+{
+    return complete(s, frame, ANSWER_BIND);
+}
+
+static enum verdict on_close_complete(struct session *s, struct str frame)
+{
+    return complete(s, frame, ANSWER_CLOSE);
+}
+
+static enum verdict on_no_data(struct session *s, struct str frame)
+{
+    return complete(s, frame, ANSWER_DESCRIBE);
+}
+
+static enum verdict on_suspended(struct session *s, struct str frame)
+{
+    return complete(s, frame, ANSWER_EXECUTE);
+}
+
+/* RowDescription answers Describe; in a simple Query it only precedes rows. */
+static enum verdict on_row_description(struct session *s, struct str frame)
+{
+    struct answer *a = answers_front(&s->answers);
+    if (a && a->kind == ANSWER_DESCRIBE) {
+        return complete(s, frame, ANSWER_DESCRIBE);
+    }
+    return front_hidden(s) ? DROP : pass_or_hold(s, frame, false);
+}
+
+static enum verdict on_row(struct session *s, struct str frame)
+{
+    if (front_hidden(s)) {
+        hidden_row(s, frame.p, frame.n);
+        return DROP;
+    }
+    return pass_or_hold(s, frame, false);
+}
+
+static enum verdict on_empty_query(struct session *s, struct str frame)
+{
+    struct answer *a = answers_front(&s->answers);
+    return a && a->kind == ANSWER_EXECUTE ? complete(s, frame, ANSWER_EXECUTE)
+                                          : pass_or_hold(s, frame, false);
+}
+
+static const char *tag_to_show(const struct session *s, const struct answer *a)
+{
+    if (a->special) {
+        return a->special->tag;
+    }
+    return a->action == ACTION_SCRIPT ? s->script.tag : NULL;
+}
+
+/* The client's tag goes out, or is held, or is replaced by the one of its DDLX. */
+static enum verdict show_tag(struct session *s, const struct answer *a, struct str frame)
+{
+    const char *tag = tag_to_show(s, a);
+    if (!(a->flags & ANSWER_HOLD) && !tag) {
+        return pass_or_hold(s, frame, false);
+    }
+    release_held(s);
+    if (tag) {
+        put_command_complete(&s->held, str_c(tag));
+    } else {
+        buf_put_str(&s->held, frame);
+    }
+    if (!(a->flags & ANSWER_HOLD)) {
+        release_held(s);
+    }
+    return DROP;
+}
+
+static enum verdict on_command_complete(struct session *s, struct str frame)
+{
+    struct answer *a = answers_front(&s->answers);
+    if (!a) {
+        return PASS;
+    }
+    enum verdict v = a->action == ACTION_HIDDEN ? DROP : show_tag(s, a, frame);
+    if (a->action == ACTION_SCRIPT) {
+        s->script.completed++;
+    }
+    if (a->kind == ANSWER_EXECUTE) {
+        answered(s);
+    }
+    return v;
+}
+
+static void ready_status(struct session *s, char status)
+{
+    s->status = status;
+    if (status == 'I') {
+        forget_marks(s);
+    }
+    /* What was predicted when the messages were sent gives way to what is, once nothing is under way. A
+     * hidden block is ended by the code that began it. */
+    if (s->answers.n == 1 && s->block != BLOCK_HIDDEN) {
+        s->block = status == 'I' ? BLOCK_NONE : BLOCK_CLIENT;
+    }
+}
+
+static enum verdict on_ready(struct session *s, struct str frame)
+{
+    struct answer *front = answers_front(&s->answers);
+    if (!front || frame.n != FRAME_HEAD + 1) {
+        return PASS;
+    }
+    if (front->kind != ANSWER_SYNC && front->kind != ANSWER_QUERY && front->kind != ANSWER_FUNCTION) {
+        session_fatal(s, PROXY_MISSING_ANSWERS);
+        return DROP;
+    }
+    struct answer a = *front;
+    ready_status(s, frame.p[FRAME_HEAD]);
+    if (a.action == ACTION_FORWARD) {
+        enum verdict v = pass_or_hold(s, frame, false);
+        answered(s);
+        return v;
+    }
+    answered(s);
+    if (a.action == ACTION_SCRIPT) {
+        script_piece_done(s);
+    }
+    return DROP;
+}
+
+void skip_to_sync(struct session *s)
+{
+    while (s->answers.n > 0 && answers_front(&s->answers)->kind != ANSWER_SYNC) {
+        struct answer a = answers_pop(&s->answers);
+        let_go(s, &a);
+        if (a.flags & ANSWER_LAST) {
+            s->skipping = true;
+            hidden_finish(s, false);
+            return;
+        }
+    }
+    if (s->answers.n == 0) {
+        s->skipping = true;
+    }
+}
+
+/* True for what a client must not see: the call stack of our functions. */
+static bool inner_working(struct str context)
+{
+    return memmem(context.p, context.n, "busbar.", 7) != NULL;
+}
+
+static void put_position(struct buf *out, struct str value, size_t shift)
+{
+    uint64_t position;
+    if (str_to_u64(value, UINT32_MAX, &position)) {
+        buf_put_byte(out, 'P');
+        buf_printf(out, "%zu", (size_t)position + shift);
+        buf_put_byte(out, '\0');
+    }
+}
+
+void forward_error(struct session *s, struct str body, size_t shift, bool injected, size_t point_at)
+{
+    if (body.n == 0) {
+        return; /* an earlier message of the batch failed, ours was skipped, and the client has that error */
+    }
+    struct buf out = BUF_INIT(LIMIT_HELD_FRAME * 2);
+    bool ours = inner_working(message_field(body, 'W'));
+    struct message_field f;
+    buf_put_byte(&out, 'E');
+    buf_put_u32be(&out, 0);
+    for (size_t pos = 0; message_next_field(body, &pos, &f);) {
+        if (f.code == 'P' && (injected || shift)) {
+            if (!injected) {
+                put_position(&out, f.value, shift);
+            }
+            continue;
+        }
+        if (ours && strchr("WFLRpq", f.code)) {
+            continue;
+        }
+        buf_put_byte(&out, f.code);
+        buf_put_str(&out, f.value);
+        buf_put_byte(&out, '\0');
+    }
+    if (ours && point_at) {
+        put_position(&out, STR("0"), point_at + shift);
+    }
+    buf_put_byte(&out, '\0');
+    buf_set_u32be(&out, 1, (uint32_t)(out.n - 1));
+    send_client(s, &out);
+    buf_deinit(&out);
+}
+
+/* An error of a statement of the client's: as the server said it, unless it is about text that we sent in its
+ * place or comes from inside our functions. */
+static enum verdict show_error(struct session *s, const struct answer *a, struct str frame)
+{
+    struct str body = body_of(frame);
+    size_t shift = 0, point_at = 0;
+    bool injected = false;
+    release_held(s);
+    if (a && a->action == ACTION_SCRIPT) {
+        struct script *sc = &s->script;
+        struct str before = {sc->text.p, sc->statements[sc->first].offset};
+        for (size_t i = 0; i < before.n; i++) {
+            shift += ((unsigned char)before.p[i] & 0xC0) != 0x80;
+        }
+        injected = sc->injected;
+        point_at = sc->point_at;
+        sc->failed = true;
+    } else if (a && a->special) {
+        injected = a->special->injected;
+        point_at = a->special->point_at;
+    }
+    if (!injected && shift == 0 && !inner_working(message_field(body, 'W'))) {
+        return PASS;
+    }
+    forward_error(s, body, shift, injected, point_at);
+    return DROP;
+}
+
+static bool in_batch(const struct answer *a)
+{
+    return a && a->kind != ANSWER_QUERY && a->kind != ANSWER_FUNCTION && a->kind != ANSWER_SYNC;
+}
+
+static enum verdict on_error(struct session *s, struct str frame)
+{
+    struct answer *front = answers_front(&s->answers);
+    s->copy_in = false;
+    if (front && front->action == ACTION_HIDDEN && s->hidden.active) {
+        s->hidden.failed = true;
+        buf_reset(&s->hidden.error);
+        buf_put_str(&s->hidden.error, body_of(frame));
+        if (in_batch(front)) {
+            skip_to_sync(s);
+        }
+        return DROP;
+    }
+    enum verdict v = show_error(s, front, frame);
+    if (in_batch(front)) {
+        skip_to_sync(s);
+    }
+    return v;
+}
+
+/* The client's statement that the server is busy with, as far as it is known. */
+static struct str statement_behind(const struct session *s, const struct answer *a)
+{
+    if (s->wrapped_text.p) {
+        return s->wrapped_text;
+    }
+    return a && a->special ? a->special->text : script_statement(s);
+}
+
+static enum verdict on_notice(struct session *s, struct str frame)
+{
+    struct answer *a = answers_front(&s->answers);
+    struct str code = message_field(body_of(frame), 'C');
+    if (str_eq(code, STR("UB001"))) {
+        note_mark(s, body_of(frame), statement_behind(s, a));
+        return DROP;
+    }
+    /* BEGIN of the client inside a transaction that it does not know of: "there is already a transaction". */
+    if (a && a->flags & ANSWER_WARNED && str_eq(code, STR("25001"))) {
+        return DROP;
+    }
+    return PASS;
+}
+
+static enum verdict on_parameter(struct session *s, struct str frame)
+{
+    struct str body = body_of(frame);
+    if (str_starts_with(body, (struct str){"standard_conforming_strings", 28})) {
+        s->std_strings = !str_starts_with((struct str){body.p + 28, body.n - 28}, STR("off"));
+    }
+    return PASS;
+}
+
+/* The server reads CopyData now: Sync and Flush that it meets before CopyDone or CopyFail get no answer. */
+static enum verdict on_copy_in(struct session *s, struct str frame)
+{
+    bool ended = false;
+    for (uint32_t i = 1; i < s->answers.n && !ended;) {
+        enum answer_kind kind = (enum answer_kind)answers_at(&s->answers, i)->kind;
+        ended = kind == ANSWER_COPY_DONE;
+        if (kind == ANSWER_SYNC) {
+            answers_remove(&s->answers, i);
+        } else {
+            i++;
+        }
+    }
+    s->copy_in = !ended;
+    return front_hidden(s) ? DROP : pass_or_hold(s, frame, false);
+}
+
+static enum verdict on_other(struct session *s, struct str frame)
+{
+    return front_hidden(s) ? DROP : pass_or_hold(s, frame, false);
+}
+
+struct server_rule {
+    server_fn *fn;
+    bool whole; /* must be taken whole */
+};
+
+static const struct server_rule server_rules[256] = {
+    ['1'] = {on_parse_complete, true},
+    ['2'] = {on_bind_complete, true},
+    ['3'] = {on_close_complete, true},
+    ['n'] = {on_no_data, true},
+    ['s'] = {on_suspended, true},
+    ['I'] = {on_empty_query, true},
+    ['C'] = {on_command_complete, true},
+    ['Z'] = {on_ready, true},
+    ['E'] = {on_error, true},
+    ['N'] = {on_notice, true},
+    ['S'] = {on_parameter, true},
+    ['T'] = {on_row_description, false},
+    ['D'] = {on_row, false},
+    ['G'] = {on_copy_in, true},
+    ['H'] = {on_other, false},
+    ['W'] = {on_other, false},
+    ['d'] = {on_other, false},
+    ['c'] = {on_other, false},
+    ['t'] = {on_other, false},
+    ['V'] = {on_other, false},
+    ['A'] = {on_other, false},
+    ['K'] = {on_other, false},
+    ['R'] = {on_other, false},
+    ['v'] = {on_other, false},
+};
+
+static bool must_be_whole(const struct session *s, const struct server_rule *rule, struct frame_head head)
+{
+    if (front_hidden(s)) {
+        return true;
+    }
+    return rule->whole && head.total <= LIMIT_HELD_FRAME;
+}
+
+/* An ErrorResponse too large to look at still ends what it ends. */
+static enum verdict judge(struct session *s, const struct server_rule *rule, struct frame_head head,
+                          struct str frame)
+{
+    if (head.total <= LIMIT_HELD_FRAME || head.type == 'D') {
+        return rule->fn(s, frame);
+    }
+    if (head.type == 'E' && in_batch(answers_front(&s->answers))) {
+        release_held(s);
+        skip_to_sync(s);
+    }
+    return PASS;
+}
+
+int process_server(struct session *s, const char *p, size_t n, size_t *out_used, struct err *err)
+{
+    size_t at = 0;
+    size_t from = 0; /* [from, at) goes to the client unchanged and has not been sent yet */
+    while (at < n && !s->closing) {
+        if (s->server_left > 0) {
+            size_t piece = n - at < s->server_left ? n - at : s->server_left;
+            s->server_left -= piece;
+            at += piece;
+            continue;
+        }
+        struct frame_head head;
+        int found = frame_peek(p + at, n - at, &head, err);
+        const struct server_rule *rule =
+            found == FRAME_FOUND ? &server_rules[(unsigned char)head.type] : NULL;
+        if (found < 0 || (rule && !rule->fn)) {
+            session_fatal(s, PROXY_BAD_SERVER_MESSAGE);
+            return err_set(err, ERR_PEER, "the server sent what is no PostgreSQL message");
+        }
+        bool whole = rule && n - at >= head.total;
+        if (!rule || (!whole && must_be_whole(s, rule, head))) {
+            break;
+        }
+        size_t have = whole ? head.total : n - at;
+        s->counters->messages_from_server++;
+        if (at > from) {
+            s->out.to_client(s->ctx, p + from, at - from);
+            from = at;
+        }
+        enum verdict v = judge(s, rule, head, (struct str){p + at, have});
+        at += have;
+        s->server_left = head.total - have;
+        if (v == DROP) {
+            from = at;
+        }
+        after_answer(s);
+    }
+    if (at > from && !s->closing) {
+        s->out.to_client(s->ctx, p + from, at - from);
+    }
+    *out_used = at;
+    return 0;
+}

@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Conversations: what client and server say, and what each of them then gets. No sockets.
+ *
+ * Messages are written as text, one after another: a type byte and, in brackets, the fields of the body. In
+ * brackets
+ * `|` stands for the NUL between fields. Bodies that do not matter are left out: "1 2 C[SELECT 1] Z[T]".
+ * Every conversation is held twice: message by message, and byte by byte.
+ */
+#include "proxy/session.h"
+
+#include "base/buf.h"
+#include "wire/frame.h"
+#include "wire/message.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+enum who { CLIENT, SERVER };
+
+struct step {
+    enum who says;
+    const char *messages;
+    const char *to_client; /* what comes out; NULL: nothing */
+    const char *to_server;
+};
+
+struct talk {
+    struct session *session;
+    struct buf to_client, to_server;
+    bool closed;
+};
+
+static void to_client(void *ctx, const char *p, size_t n)
+{
+    struct talk *t = ctx;
+    buf_put(&t->to_client, p, n);
+}
+
+static void to_server(void *ctx, const char *p, size_t n)
+{
+    struct talk *t = ctx;
+    buf_put(&t->to_server, p, n);
+}
+
+static void flush(void *ctx)
+{
+    (void)ctx;
+}
+
+static void on_close(void *ctx)
+{
+    struct talk *t = ctx;
+    t->closed = true;
+}
+
+/* --- text to messages --- */
+
+static bool ends_in_nul(enum who who, char type)
+{
+    return strchr(who == CLIENT ? "QCDE" : "CS", type) != NULL;
+}
+
+/* What follows the text in messages whose other fields do not matter here. */
+static void put_tail(struct buf *b, enum who who, char type)
+{
+    if (who == CLIENT && type == 'P') {
+        buf_put(b, "\0\0\0", 3);
+    } else if (who == CLIENT && type == 'B') {
+        buf_put(b, "\0\0\0\0\0\0\0", 7);
+    } else if (who == CLIENT && type == 'E') {
+        buf_put(b, "\0\0\0\0", 4);
+    } else if (who == SERVER && (type == 'E' || type == 'N')) {
+        buf_put(b, "\0\0", 2);
+    }
+}
+
+static void put_row_value(struct buf *b, const char *p, size_t n)
+{
+    buf_put_u32be(b, (uint32_t)n);
+    buf_put(b, p, n);
+}
+
+/* D[a|b]: a row of a server. */
+static void put_row(struct buf *b, const char *p, const char *end)
+{
+    uint16_t columns = 1;
+    for (const char *q = p; q < end; q++) {
+        columns += *q == '|';
+    }
+    buf_put_u16be(b, columns);
+    for (const char *q = p; q <= end; q++) {
+        if (q == end || *q == '|') {
+            put_row_value(b, p, (size_t)(q - p));
+            p = q + 1;
+        }
+    }
+}
+
+static const char *put_message(struct buf *b, enum who who, const char *p)
+{
+    char type = *p++;
+    size_t at = b->n + 1;
+    buf_put_byte(b, type);
+    buf_put_u32be(b, 0);
+    const char *end = p;
+    if (*p == '[') {
+        int depth = 1;
+        for (end = ++p; depth > 0; end++) {
+            depth += *end == '[' ? 1 : *end == ']' ? -1 : 0;
+        }
+        end--;
+        if (who == SERVER && type == 'D') {
+            put_row(b, p, end);
+        } else {
+            for (const char *q = p; q < end; q++) {
+                buf_put_byte(b, *q == '|' ? '\0' : *q);
+            }
+            if (ends_in_nul(who, type)) {
+                buf_put_byte(b, '\0');
+            }
+            put_tail(b, who, type);
+        }
+        end++;
+    }
+    buf_set_u32be(b, at, (uint32_t)(b->n - at));
+    return end;
+}
+
+static void put_messages(struct buf *b, enum who who, const char *text)
+{
+    while (*text) {
+        text = *text == ' ' ? text + 1 : put_message(b, who, text);
+    }
+}
+
+/* --- messages to text --- */
+
+static void print_body(struct buf *out, enum who from, char type, struct str body)
+{
+    if (from == SERVER && (type == 'E' || type == 'N')) {
+        buf_printf(out, "[%.*s %.*s]", STR_ARG(message_field(body, 'C')), STR_ARG(message_field(body, 'M')));
+        return;
+    }
+    while (body.n > 0 && body.p[body.n - 1] == '\0' && type != 'd') {
+        body.n--;
+    }
+    if (from == CLIENT && type == 'B') {
+        struct str rest = body;
+        struct str portal = str_cut(&rest, '\0'), statement = str_cut(&rest, '\0');
+        body.n = portal.n + 1 + statement.n;
+    }
+    if (from == SERVER && type == 'D') {
+        body = (struct str){"", 0};
+    }
+    if (body.n == 0) {
+        return;
+    }
+    buf_put_byte(out, '[');
+    for (size_t i = 0; i < body.n; i++) {
+        buf_put_byte(out, body.p[i] == '\0' ? '|' : body.p[i]);
+    }
+    buf_put_byte(out, ']');
+}
+
+static void print_messages(struct buf *out, enum who from, const struct buf *in)
+{
+    struct frame_head head;
+    struct err err;
+    for (size_t at = 0; at < in->n; at += head.total) {
+        assert_int_equal(frame_peek(in->p + at, in->n - at, &head, &err), FRAME_FOUND);
+        assert_true(in->n - at >= head.total);
+        if (out->n > 0) {
+            buf_put_byte(out, ' ');
+        }
+        buf_put_byte(out, head.type);
+        print_body(out, from, head.type, frame_body(in->p + at, head));
+    }
+}
+
+static void assert_said(enum who from, struct buf *raw, const char *expected, size_t step)
+{
+    CLEANUP(buf_deinit) struct buf text = BUF_INIT(100000);
+    print_messages(&text, from, raw);
+    buf_reset(raw);
+    if (strcmp(buf_cstr(&text), expected ? expected : "") != 0) {
+        print_error("step %zu, from %s\n", step, from == CLIENT ? "client" : "server");
+    }
+    assert_string_equal(buf_cstr(&text), expected ? expected : "");
+}
+
+static void say(struct talk *t, enum who who, const char *p, size_t n)
+{
+    struct err err;
+    int rc = who == CLIENT ? session_feed_client(t->session, p, n, &err)
+                           : session_feed_server(t->session, p, n, &err);
+    assert_true(rc == 0 || t->closed);
+}
+
+static void hold_one(const struct step *steps, size_t n, bool byte_by_byte, bool expect_closed)
+{
+    static const struct session_out out = {to_client, to_server, flush, flush, on_close};
+    struct talk t = {.to_client = BUF_INIT(100000), .to_server = BUF_INIT(100000)};
+    struct session_counters counters = {0};
+    t.session = session_new(&out, &t, "", &counters);
+    for (size_t i = 0; i < n; i++) {
+        CLEANUP(buf_deinit) struct buf in = BUF_INIT(100000);
+        put_messages(&in, steps[i].says, steps[i].messages);
+        for (size_t at = 0; at < in.n; at += byte_by_byte ? 1 : in.n) {
+            /* A copy of exactly these bytes, so that the sanitizer sees a read past them. */
+            size_t piece = byte_by_byte ? 1 : in.n;
+            CLEANUP(buf_deinit) struct buf copy = BUF_INIT(piece);
+            buf_put(&copy, in.p + at, piece);
+            say(&t, steps[i].says, copy.p, piece);
+        }
+        assert_said(SERVER, &t.to_client, steps[i].to_client, i);
+        assert_said(CLIENT, &t.to_server, steps[i].to_server, i);
+    }
+    assert_int_equal(t.closed, expect_closed);
+    session_free(t.session);
+    buf_deinit(&t.to_client);
+    buf_deinit(&t.to_server);
+}
+
+static void hold(const struct step *steps, size_t n, bool expect_closed)
+{
+    hold_one(steps, n, false, expect_closed);
+    hold_one(steps, n, true, expect_closed);
+}
+
+#define TALK(...)                                         \
+    do {                                                  \
+        static const struct step steps[] = {__VA_ARGS__}; \
+        hold(steps, ARRAY_LEN(steps), false);             \
+    } while (0)
+#define TALK_CLOSED(...)                                  \
+    do {                                                  \
+        static const struct step steps[] = {__VA_ARGS__}; \
+        hold(steps, ARRAY_LEN(steps), true);              \
+    } while (0)
+
+/* A hidden operation, as the server sees it and as it answers. */
+#define HIDDEN(sql) "P[_busbar|" sql "] B[_busbar|_busbar] E[_busbar] C[P_busbar] C[S_busbar]"
+#define HIDDEN_OK   "1 2 C[OK] 3 3"
+#define ASK         "SELECT busbar.precheck($1, $2, $3)"
+#define PENDING     "SELECT kind, id, version, ops FROM busbar.pending()"
+#define RECORD      "SELECT busbar.record($1::pg_catalog.text::pg_catalog.jsonb)"
+#define REFUSE      "CALL busbar.refuse($1, $2, $3, $4)"
+#define MARK        "N[SINFO|CUB001|Mmark|D{\"id\":7,\"notify\":true,\"schema\":\"public\",\"table\":\"t\"}]"
+#define MARKED      "N[00000 Migration affecting electrified table \"public\".\"t\"]"
+#define PENDING_ROW                                                                                          \
+    "D[pending|7||[{\"op\":\"create_enum\",\"schema\":\"public\",\"name\":\"e\",\"values\":[\"a\"],\"sql\":" \
+    "\"x\"}]]"
+
+static void test_ordinary_statements_pass_in_both_protocols(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[select 1]", NULL, "Q[select 1]"},
+         {SERVER, "T[x] D[1] C[SELECT 1] Z[I]", "T[x] D C[SELECT 1] Z[I]", NULL},
+         {CLIENT, "P[s|select 1] D[Ss] B[|s] E[] S", NULL, "P[s|select 1] D[Ss] B[|s] E S"},
+         {SERVER, "1 t n 2 C[SELECT 0] Z[I]", "1 t n 2 C[SELECT 0] Z[I]", NULL});
+}
+
+static void test_autocommitted_ddl_runs_in_a_hidden_transaction(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[create table a (b int)]", NULL, HIDDEN("BEGIN") " S"},
+         {SERVER, HIDDEN_OK " Z[T]", NULL, "Q[create table a (b int)]"},
+         {SERVER, "C[CREATE TABLE] Z[T]", NULL, HIDDEN("COMMIT") " S"},
+         {SERVER, HIDDEN_OK " Z[I]", "C[CREATE TABLE] Z[I]", NULL});
+}
+
+static void test_failed_ddl_is_rolled_back_before_the_client_may_go_on(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[create table a (b int)]", NULL, HIDDEN("BEGIN") " S"},
+         {SERVER, HIDDEN_OK " Z[T]", NULL, "Q[create table a (b int)]"},
+         {SERVER, "E[SERROR|C42P07|Mexists] Z[E]", "E[42P07 exists]", HIDDEN("ROLLBACK") " S"},
+         {SERVER, HIDDEN_OK " Z[I]", "Z[I]", NULL});
+}
+
+static void test_statements_around_ddl_stay_one_piece(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[select 1; create table a (); select 2]", NULL, HIDDEN("BEGIN") " S"},
+         {SERVER, HIDDEN_OK " Z[T]", NULL, "Q[select 1; create table a (); select 2]"},
+         {SERVER, "C[SELECT 1] C[CREATE TABLE] T[y] C[SELECT 2] Z[T]", "C[SELECT 1] C[CREATE TABLE] T[y]",
+          HIDDEN("COMMIT") " S"},
+         {SERVER, HIDDEN_OK " Z[I]", "C[SELECT 2] Z[I]", NULL});
+}
+
+static void test_a_marked_transaction_is_proved_and_recorded_before_commit(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+         {CLIENT, "Q[drop index i]", NULL, "Q[drop index i]"},
+         {SERVER, MARK " C[DROP INDEX] Z[T]", MARKED " C[DROP INDEX] Z[T]", NULL},
+         {CLIENT, "Q[commit]", NULL, HIDDEN(PENDING) " S"},
+         {SERVER, "1 2 " PENDING_ROW " C[SELECT 1] 3 3 Z[T]", NULL, HIDDEN(RECORD) " S"},
+         {SERVER, "1 2 D[20240101] C[SELECT 1] 3 3 Z[T]", NULL, "Q[commit]"},
+         {SERVER, "C[COMMIT] Z[I]", "C[COMMIT] Z[I]", NULL});
+}
+
+static void test_nothing_is_recorded_when_savepoints_undid_all(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+         {CLIENT, "Q[drop index i]", NULL, "Q[drop index i]"},
+         {SERVER, MARK " C[DROP INDEX] Z[T]", MARKED " C[DROP INDEX] Z[T]", NULL},
+         {CLIENT, "Q[commit]", NULL, HIDDEN(PENDING) " S"},
+         {SERVER, "1 2 C[SELECT 0] 3 3 Z[T]", NULL, "Q[commit]"},
+         {SERVER, "C[COMMIT] Z[I]", "C[COMMIT] Z[I]", NULL});
+}
+
+static void test_a_migration_that_fails_the_proof_is_refused_at_commit(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+         {CLIENT, "Q[drop index i]", NULL, "Q[drop index i]"},
+         {SERVER, MARK " C[DROP INDEX] Z[T]", MARKED " C[DROP INDEX] Z[T]", NULL},
+         {CLIENT, "Q[commit]", NULL, HIDDEN(PENDING) " S"},
+         {SERVER, "1 2 D[pending|7||nonsense] C[SELECT 1] 3 3 Z[T]", NULL, HIDDEN(REFUSE) " S"},
+         {SERVER, "1 2 E[SERROR|CUB004|Mno] Z[E]", "E[UB004 no]",
+          "C[P_busbar] C[S_busbar] " HIDDEN("ROLLBACK") " S"},
+         {SERVER, "3 3 " HIDDEN_OK " Z[I]", "Z[I]", NULL}, {CLIENT, "Q[select 1]", NULL, "Q[select 1]"});
+}
+
+static void test_what_clients_cannot_follow_is_asked_about_first(void **state)
+{
+    (void)state;
+    TALK(
+        {CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+        {CLIENT, "Q[alter table t drop column c]", NULL, HIDDEN(ASK) " S"},
+        {SERVER, "1 2 E[SERROR|CEX010|Mno] Z[E]", "E[EX010 no] Z[E]", NULL},
+        {CLIENT, "Q[commit]", NULL, "Q[commit]"}, {SERVER, "C[ROLLBACK] Z[I]", "C[ROLLBACK] Z[I]", NULL},
+        {CLIENT, "P[|alter table t drop column c] D[S] H", NULL, "C[P_busbar] C[S_busbar] " HIDDEN(ASK) " H"},
+        {SERVER, "3 3 1 2 E[SERROR|CEX010|Mno]", "E[EX010 no]", "D[S] H"},
+        {CLIENT, "B[|] E[] S", NULL, "B[|] E S"}, {SERVER, "Z[I]", "Z[I]", NULL});
+}
+
+static void test_ddlx_is_replaced_and_shows_its_own_tag(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+         {CLIENT, "Q[alter table t enable electric;]", NULL, "Q[CALL busbar.enable_electric('\"t\"')]"},
+         {SERVER, "C[CALL] Z[T]", "C[ELECTRIC ENABLE] Z[T]", NULL},
+         {CLIENT, "P[|electric enable t] D[S] H", NULL, "P[|CALL busbar.enable_electric('\"t\"')] D[S] H"},
+         {SERVER, "1 t n", "1 t n", NULL}, {CLIENT, "B[|] E[] C[S] S", NULL, "B[|] E C[S] S"},
+         {SERVER, "2 C[CALL] 3 Z[T]", "2 C[ELECTRIC ENABLE] 3 Z[T]", NULL});
+}
+
+static void test_autocommitted_ddl_in_a_batch_is_committed_at_its_sync(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|create table a ()] B[|] D[P] E[] S", NULL,
+          "P[|create table a ()] B[|] D[P] " HIDDEN("BEGIN") " E H"},
+         {SERVER, "1 2 n " HIDDEN_OK " C[CREATE TABLE]", "1 2 n", HIDDEN("COMMIT") " H"},
+         {SERVER, HIDDEN_OK, "C[CREATE TABLE]", "S"}, {SERVER, "Z[I]", "Z[I]", NULL});
+}
+
+static void test_a_batch_that_fails_leaves_no_hidden_transaction(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|create table a ()] B[|] E[] S", NULL,
+          "P[|create table a ()] B[|] " HIDDEN("BEGIN") " E H"},
+         {SERVER, "1 2 " HIDDEN_OK " E[SERROR|C42P07|Mexists]", "1 2 E[42P07 exists]", "S"},
+         {SERVER, "Z[E]", NULL, HIDDEN("ROLLBACK") " S"}, {SERVER, HIDDEN_OK " Z[I]", "Z[I]", NULL});
+}
+
+static void test_commit_in_a_pipeline_waits_for_what_may_mark(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|begin] B[|] E[] P[|drop index i] B[|] E[] P[|commit] B[|] E[] S", NULL,
+          "P[|begin] B[|] E P[|drop index i] B[|] E P[|commit] B[|] H"},
+         {SERVER, "1 2 C[BEGIN] 1 2 " MARK " C[DROP INDEX] 1 2",
+          "1 2 C[BEGIN] 1 2 " MARKED " C[DROP INDEX] 1 2", HIDDEN(PENDING) " H"},
+         {SERVER, "1 2 " PENDING_ROW " C[SELECT 1] 3 3", NULL, HIDDEN(RECORD) " H"},
+         {SERVER, "1 2 D[v] C[SELECT 1] 3 3", NULL, "E S"},
+         {SERVER, "C[COMMIT] Z[I]", "C[COMMIT] Z[I]", NULL});
+}
+
+static void test_a_marked_transaction_cannot_be_prepared(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+         {CLIENT, "Q[drop index i]", NULL, "Q[drop index i]"},
+         {SERVER, MARK " C[DROP INDEX] Z[T]", MARKED " C[DROP INDEX] Z[T]", NULL},
+         {CLIENT, "Q[prepare transaction 'x']", NULL, HIDDEN(REFUSE) " S"},
+         {SERVER, "1 2 E[SERROR|C0A000|Mno] Z[E]", "E[0A000 no]",
+          "C[P_busbar] C[S_busbar] " HIDDEN("ROLLBACK") " S"},
+         {SERVER, "3 3 " HIDDEN_OK " Z[I]", "Z[I]", NULL});
+    TALK({CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+         {CLIENT, "Q[drop index i]", NULL, "Q[drop index i]"},
+         {SERVER, MARK " C[DROP INDEX] Z[T]", MARKED " C[DROP INDEX] Z[T]", NULL},
+         {CLIENT, "P[|prepare transaction 'x'] B[|] E[] S", NULL,
+          "P[|prepare transaction 'x'] B[|] " HIDDEN(REFUSE) " H"},
+         {SERVER, "1 2 1 2 E[SERROR|C0A000|Mno]", "1 2 E[0A000 no]", "S"},
+         {SERVER, "Z[E]", NULL, "C[P_busbar] C[S_busbar] " HIDDEN("ROLLBACK") " S"},
+         {SERVER, "3 3 " HIDDEN_OK " Z[I]", "Z[I]", NULL});
+}
+
+static void test_a_pipelined_transaction_without_ddl_is_left_alone(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|begin] B[|] E[] P[|savepoint a] B[|] E[] P[|insert] B[|] E[] P[|commit] B[|] E[] S",
+          NULL, "P[|begin] B[|] E P[|savepoint a] B[|] E P[|insert] B[|] E P[|commit] B[|] E S"},
+         {SERVER, "1 2 C[BEGIN] 1 2 C[SAVEPOINT] 1 2 C[INSERT 0 1] 1 2 C[COMMIT] Z[I]",
+          "1 2 C[BEGIN] 1 2 C[SAVEPOINT] 1 2 C[INSERT 0 1] 1 2 C[COMMIT] Z[I]", NULL});
+}
+
+static void test_sync_during_copy_in_has_no_answer(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|copy t from stdin] B[|] E[] S", NULL, "P[|copy t from stdin] B[|] E S"},
+         {SERVER, "1 2 G[x]", "1 2 G[x]", NULL}, {CLIENT, "d[row] S c S", NULL, "d[row] S c S"},
+         {SERVER, "C[COPY 1] Z[I]", "C[COPY 1] Z[I]", NULL}, {CLIENT, "Q[select 1]", NULL, "Q[select 1]"},
+         {SERVER, "C[SELECT 1] Z[I]", "C[SELECT 1] Z[I]", NULL});
+}
+
+static void test_an_error_in_a_batch_skips_to_sync(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|select x] B[|] E[] H", NULL, "P[|select x] B[|] E H"},
+         {SERVER, "E[SERROR|C42703|Mno]", "E[42703 no]", NULL},
+         {CLIENT, "P[|begin] B[|] E[] S", NULL, "P[|begin] B[|] E S"}, {SERVER, "Z[I]", "Z[I]", NULL},
+         {CLIENT, "Q[select 1]", NULL, "Q[select 1]"},
+         {SERVER, "C[SELECT 1] Z[I]", "C[SELECT 1] Z[I]", NULL});
+}
+
+static void test_an_earlier_error_in_the_batch_is_shown_once(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|select x] B[|] E[] P[|drop table t] B[|] E[] S", NULL,
+          "P[|select x] B[|] E " HIDDEN(ASK) " H"},
+         {SERVER, "1 E[SERROR|C42703|Mno]", "1 E[42703 no]", "B[|] E S"}, {SERVER, "Z[I]", "Z[I]", NULL});
+}
+
+static void test_concurrent_index_is_reconciled_afterwards(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[create index concurrently i on t (a)]", NULL, "Q[create index concurrently i on t (a)]"},
+         {SERVER, "C[CREATE INDEX] Z[I]", "C[CREATE INDEX]", HIDDEN("BEGIN") " S"},
+         {SERVER, HIDDEN_OK " Z[T]", NULL, HIDDEN("SELECT busbar.reconcile()") " S"},
+         {SERVER, HIDDEN_OK " Z[T]", NULL, HIDDEN(PENDING) " S"},
+         {SERVER, HIDDEN_OK " Z[T]", NULL, HIDDEN("COMMIT") " S"}, {SERVER, HIDDEN_OK " Z[I]", "Z[I]", NULL});
+}
+
+static void test_protocol_violations_close_the_session(void **state)
+{
+    (void)state;
+    TALK_CLOSED({CLIENT, "y[what]", "E[08P01 invalid frontend message type]", NULL});
+    TALK_CLOSED({CLIENT, "Q", "E[08P01 invalid message format]", NULL});
+    TALK_CLOSED({SERVER, "y[what]", "E[08P01 the server sent what is no PostgreSQL message]", NULL});
+    TALK_CLOSED({CLIENT, "P[|select 1] S", NULL, "P[|select 1] S"},
+                {SERVER, "Z[I]", "E[08P01 the server is ready although answers are missing]", NULL});
+}
+
+static void test_what_came_before_terminate_is_answered(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[select 1] X", NULL, "Q[select 1] X"},
+         {SERVER, "C[SELECT 1] Z[I]", "C[SELECT 1] Z[I]", NULL}, {CLIENT, "Q[select 2]", NULL, NULL});
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ordinary_statements_pass_in_both_protocols),
+        cmocka_unit_test(test_autocommitted_ddl_runs_in_a_hidden_transaction),
+        cmocka_unit_test(test_failed_ddl_is_rolled_back_before_the_client_may_go_on),
+        cmocka_unit_test(test_statements_around_ddl_stay_one_piece),
+        cmocka_unit_test(test_a_marked_transaction_is_proved_and_recorded_before_commit),
+        cmocka_unit_test(test_nothing_is_recorded_when_savepoints_undid_all),
+        cmocka_unit_test(test_a_migration_that_fails_the_proof_is_refused_at_commit),
+        cmocka_unit_test(test_what_clients_cannot_follow_is_asked_about_first),
+        cmocka_unit_test(test_ddlx_is_replaced_and_shows_its_own_tag),
+        cmocka_unit_test(test_autocommitted_ddl_in_a_batch_is_committed_at_its_sync),
+        cmocka_unit_test(test_a_batch_that_fails_leaves_no_hidden_transaction),
+        cmocka_unit_test(test_commit_in_a_pipeline_waits_for_what_may_mark),
+        cmocka_unit_test(test_a_marked_transaction_cannot_be_prepared),
+        cmocka_unit_test(test_a_pipelined_transaction_without_ddl_is_left_alone),
+        cmocka_unit_test(test_sync_during_copy_in_has_no_answer),
+        cmocka_unit_test(test_an_error_in_a_batch_skips_to_sync),
+        cmocka_unit_test(test_an_earlier_error_in_the_batch_is_shown_once),
+        cmocka_unit_test(test_concurrent_index_is_reconciled_afterwards),
+        cmocka_unit_test(test_protocol_violations_close_the_session),
+        cmocka_unit_test(test_what_came_before_terminate_is_answered),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
