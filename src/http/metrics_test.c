@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/metrics.h"
+
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const struct api_state ready = {.ready = true, .guard = true, .server_version = "15.4 (\"x\\y\")"};
+static const struct api_state starting = {.reason = "the database is being prepared"};
+
+static struct metrics sample(const struct api_state *state)
+{
+    return (struct metrics){
+        .state = state,
+        .version = "0.1.0",
+        .postgres_state = "up",
+        .numbers = {.sessions = 3,
+                    .sessions_total = 18446744073709551615u,
+                    .bytes_from_clients = 5,
+                    .bytes_from_server = 6},
+        .counted = true,
+        .migrations = 7,
+        .electrified_tables = 2,
+        .start_time = 1700000000.5,
+        .now = 1700000010.5,
+        .cpu_seconds = 1.25,
+        .resident_bytes = 4096,
+        .open_fds = -1,
+        .max_fds = 1024,
+    };
+}
+
+static void has(struct buf *text, const char *line)
+{
+    if (!strstr(buf_cstr(text), line)) {
+        fail_msg("no \"%s\" in:\n%s", line, buf_cstr(text));
+    }
+}
+
+static void text_has_every_number(void **state)
+{
+    CLEANUP(buf_deinit) struct buf out = BUF_INIT(65536);
+    struct metrics m = sample(&ready);
+    metrics_write_text(&m, &out);
+    has(&out, "# TYPE busbar_up gauge\nbusbar_up 1\n");
+    has(&out, "\nbusbar_ready 1\n");
+    has(&out, "\nbusbar_guard 1\n");
+    has(&out, "busbar_info{version=\"0.1.0\",postgres=\"15.4 (\\\"x\\\\y\\\")\"} 1\n");
+    has(&out, "\nbusbar_sessions 3\n");
+    has(&out, "# TYPE busbar_sessions_total counter\nbusbar_sessions_total 18446744073709551615\n");
+    has(&out, "busbar_bytes_total{from=\"client\"} 5\nbusbar_bytes_total{from=\"server\"} 6\n");
+    has(&out, "\nbusbar_migrations 7\n");
+    has(&out, "\nprocess_start_time_seconds 1700000000.5\n");
+    has(&out, "\nprocess_resident_memory_bytes 4096\n");
+    assert_null(strstr(buf_cstr(&out), "process_open_fds")); /* not known */
+}
+
+/* Format 0.0.4: every line is a comment or "name{labels} value"; HELP and TYPE come once, before the samples.
+ */
+static void every_line_has_the_form(void **state)
+{
+    CLEANUP(buf_deinit) struct buf out = BUF_INIT(65536);
+    struct metrics m = sample(&starting);
+    char name[128] = "", helped[128] = "", typed[128] = "";
+    metrics_write_text(&m, &out);
+    assert_int_equal(out.p[out.n - 1], '\n');
+    struct str rest = buf_str(&out);
+    while (rest.n > 0) {
+        struct str line = str_cut(&rest, '\n');
+        char copy[512];
+        snprintf(copy, sizeof copy, "%.*s", STR_ARG(line));
+        if (sscanf(copy, "# HELP %127s", name) == 1) {
+            assert_string_not_equal(name, helped);
+            memcpy(helped, name, sizeof helped);
+        } else if (sscanf(copy, "# TYPE %127s", name) == 1) {
+            assert_string_equal(name, helped);
+            memcpy(typed, name, sizeof typed);
+        } else {
+            size_t n = strcspn(copy, "{ ");
+            assert_int_equal(n, strlen(typed));
+            assert_memory_equal(copy, typed, n);
+            assert_true(strspn(strrchr(copy, ' ') + 1, "0123456789.e+") > 0);
+        }
+    }
+}
+
+static void json_tells_the_state(void **state)
+{
+    CLEANUP(buf_deinit) struct buf out = BUF_INIT(65536);
+    struct metrics m = sample(&ready);
+    metrics_write_json(&m, &out);
+    has(&out, "{\"status\":\"ready\",\"version\":\"0.1.0\",\"postgres\":{\"state\":\"up\",\"version\":\"15.4 "
+              "(\\\"x\\\\y\\\")\","
+              "\"guard\":true,\"reason\":null},\"migrations\":7,\"electrified_tables\":2,\"sessions\":3,");
+    has(&out, "\"uptime_seconds\":10.0}");
+}
+
+static void json_of_a_service_that_is_not_ready(void **state)
+{
+    CLEANUP(buf_deinit) struct buf out = BUF_INIT(65536);
+    struct metrics m = sample(&starting);
+    m.counted = false;
+    metrics_write_json(&m, &out);
+    has(&out, "{\"status\":\"starting\",");
+    has(&out, "\"version\":null,\"guard\":false,\"reason\":\"the database is being prepared\"}");
+    has(&out, "\"migrations\":null,\"electrified_tables\":null,");
+    buf_reset(&out);
+    m.postgres_state = "down";
+    metrics_write_json(&m, &out);
+    has(&out, "{\"status\":\"unavailable\",");
+    has(&out, "\"state\":\"down\"");
+}
+
+static void text_that_is_not_utf8_spoils_nothing(void **state)
+{
+    static const struct api_state odd = {.reason = "\xff\xfe", .server_version = "\xff"};
+    CLEANUP(buf_deinit) struct buf out = BUF_INIT(65536);
+    struct metrics m = sample(&odd);
+    metrics_write_json(&m, &out);
+    json_t *json = json_loadb(out.p, out.n, 0, NULL);
+    assert_non_null(json);
+    json_decref(json);
+}
+
+static void the_process_is_measured(void **state)
+{
+    struct metrics m = {0};
+    metrics_measure_process(&m);
+    assert_true(m.cpu_seconds >= 0);
+    assert_true(m.resident_bytes > 100000);
+    assert_true(m.open_fds >= 3);
+    assert_true(m.max_fds >= m.open_fds);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_has_every_number),
+        cmocka_unit_test(every_line_has_the_form),
+        cmocka_unit_test(json_tells_the_state),
+        cmocka_unit_test(json_of_a_service_that_is_not_ready),
+        cmocka_unit_test(text_that_is_not_utf8_spoils_nothing),
+        cmocka_unit_test(the_process_is_measured),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
