@@ -1,8 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/log.h"
+#include "cli/commands.h"
 
-int main(void)
+#include <fcntl.h>
+#include <unistd.h>
+
+/* Closed standard descriptors would be given to the next file opened, and what is meant for stderr written
+ * there. */
+static bool open_standard_descriptors(void)
 {
-    log_info(NULL, "placeholder");
-    return 0;
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    return fd >= 0 && close(fd) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    return open_standard_descriptors() ? command_main(&busbar_commands, argc, argv) : STATUS_FAULT;
 }

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration as a plain value: made once at start, owned by main, passed down const.
+ * What an option means stands in the table of options.c; how its text is read, in config.c.
+ */
+#pragma once
+
+#include "app/database_url.h"
+#include "app/settings.h"
+#include "base/log.h"
+
+enum auth_mode { AUTH_SECURE, AUTH_INSECURE };
+enum proxy_auth { PROXY_AUTH_SCRAM, PROXY_AUTH_MD5 };
+enum write_mode { WRITE_DIRECT, WRITE_LOGICAL };
+enum jwt_algorithm {
+    JWT_NONE, /* insecure mode */
+    JWT_HS256,
+    JWT_HS384,
+    JWT_HS512,
+    JWT_RS256,
+    JWT_RS384,
+    JWT_RS512,
+    JWT_ES256,
+    JWT_ES384,
+    JWT_ES512,
+};
+
+/* Bits of config.features. */
+enum { FEATURE_GRANT = 1, FEATURE_REVOKE = 2, FEATURE_ASSIGN = 4, FEATURE_UNASSIGN = 8 };
+
+struct config_database {
+    struct database_url url; /* url.host NULL: not set (busbar dev alone) */
+    bool require_ssl; /* false: TLS first, plain text as fallback, unless sslmode says disable or allow */
+    bool use_ipv6;
+    const char *sslmode; /* what to tell libpq: "require", "prefer", "allow", "disable"; static text */
+    char *conninfo;      /* all of it as a libpq connection string, password included */
+};
+
+struct config_proxy {
+    uint16_t port;
+    bool tunnel; /* PG_PROXY_PORT=http[:n]: also through a WebSocket on the HTTP port */
+    enum proxy_auth auth;
+    char *password;
+};
+
+struct config_auth {
+    enum auth_mode mode;
+    enum jwt_algorithm algorithm;
+    char *key_text; /* as given */
+    bool key_is_base64;
+    char *key;            /* HS: the secret, decoded; RS and ES: the PEM text */
+    size_t key_size;      /* without the NUL that follows */
+    char *ns, *iss, *aud; /* NULL when not set */
+};
+
+struct config {
+    struct config_database database;
+    struct config_proxy proxy;
+    struct config_auth auth;
+    uint16_t http_port;
+    char *listen; /* an address, "localhost" (both loopback addresses), or NULL for all: as listener_new()
+                     takes it */
+    bool use_ipv6;
+    enum log_level log_level;
+    enum write_mode write_mode;
+    uint64_t wal_window;     /* bytes */
+    uint64_t txn_cache_size; /* bytes */
+    unsigned features;       /* FEATURE_ bits */
+    char *instance_id;
+    struct {
+        char *data;
+        char *pg_bin;     /* NULL: search */
+        uint16_t pg_port; /* 0: choose */
+        bool ephemeral;
+    } dev;
+    struct {
+        bool markdown;
+    } show;
+};
+
+#define CONFIG_INIT \
+    {               \
+        0           \
+    }
+
+/*
+ * Reads every option that `command` (a FOR_ bit) takes. Always leaves *out fit for config_deinit() (the
+ * caller gave it as CONFIG_INIT); it is fit for use only when no fault was added.
+ */
+void config_read(const struct settings *settings, unsigned command, struct config *out,
+                 struct faults *faults);
+
+/* Puts another database in place, for the embedded cluster. `url` is trusted to be well-formed. */
+void config_set_database(struct config *config, const char *url);
+
+/* Frees everything, wipes secrets; may run twice. */
+void config_deinit(struct config *config);

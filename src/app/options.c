@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The option table. Rows stand in the order in which faults are reported and documents list them.
+ * To add an option: an id in options.h, a row here, a field in struct config; then refresh docs/config.md.
+ */
+#include "app/options.h"
+
+#include "app/config.h"
+
+static const struct choice auth_modes[] = {{"secure", AUTH_SECURE}, {"insecure", AUTH_INSECURE}, {NULL}};
+
+static const struct choice jwt_algorithms[] = {{"HS256", JWT_HS256}, {"HS384", JWT_HS384},
+                                               {"HS512", JWT_HS512}, {"RS256", JWT_RS256},
+                                               {"RS384", JWT_RS384}, {"RS512", JWT_RS512},
+                                               {"ES256", JWT_ES256}, {"ES384", JWT_ES384},
+                                               {"ES512", JWT_ES512}, {NULL}};
+
+static const struct choice proxy_auths[] = {
+    {"scram-sha-256", PROXY_AUTH_SCRAM}, {"md5", PROXY_AUTH_MD5}, {NULL}};
+
+static const struct choice write_modes[] = {
+    {"direct_writes", WRITE_DIRECT}, {"logical_replication", WRITE_LOGICAL}, {NULL}};
+
+static const struct choice log_levels[] = {{"error", LOG_ERROR},
+                                           {"warning", LOG_WARNING},
+                                           {"info", LOG_INFO},
+                                           {"debug", LOG_DEBUG},
+                                           {"emergency", LOG_ERROR, true},
+                                           {"alert", LOG_ERROR, true},
+                                           {"critical", LOG_ERROR, true},
+                                           {"warn", LOG_WARNING, true},
+                                           {"notice", LOG_INFO, true},
+                                           {NULL}};
+
+#define FIELD(name) offsetof(struct config, name)
+
+const struct option options[OPTION_COUNT] = {
+    [OPT_DATABASE_URL] =
+        {"DATABASE_URL", "--database-url", "URL", TYPE_URL, GROUP_DATABASE, FOR_ALL, .field = FIELD(database),
+         .secret = true, .empty_is_unset = true,
+         .value_note = "required; busbar dev starts a PostgreSQL of its own when it is not set",
+         .help = "PostgreSQL to serve: postgresql://user:password@host:port/database?sslmode=require. "
+                 "The port is 5432 and the database named like the user unless the URL says otherwise. "
+                 "A host that begins with %2F is the folder of a unix socket.",
+         .hint = "Example: postgresql://user:password@localhost:5432/app"},
+    [OPT_DATABASE_REQUIRE_SSL] =
+        {"DATABASE_REQUIRE_SSL", "--database-require-ssl", NULL, TYPE_BOOL, GROUP_DATABASE, FOR_ALL,
+         .value = "true", .field = FIELD(database.require_ssl),
+         .value_note = "true, unless the URL has an sslmode other than require or names a unix socket",
+         .help =
+             "Refuse to talk to PostgreSQL without TLS. When false, TLS is tried first and plain text is the "
+             "fallback. When set, the sslmode of DATABASE_URL is ignored."},
+    [OPT_DATABASE_USE_IPV6] =
+        {"DATABASE_USE_IPV6", "--database-use-ipv6", NULL, TYPE_BOOL, GROUP_DATABASE, FOR_ALL,
+         .value = "false", .field = FIELD(database.use_ipv6),
+         .help = "Accepted for compatibility: both address families of the database host are always tried."},
+    [OPT_PG_PROXY_PASSWORD] =
+        {"PG_PROXY_PASSWORD", "--pg-proxy-password", "PASSWORD", TYPE_TEXT, GROUP_LISTEN, FOR_ALL,
+         .dev_value = "proxy_password", .field = FIELD(proxy.password), .secret = true,
+         .empty_is_unset = true, .value_note = "required",
+         .help = "Password that migration tools give to the proxy; any user name is accepted with it.",
+         .hint = "Choose a long random text: the proxy gives access to the database as the user of "
+                 "DATABASE_URL."},
+    [OPT_PG_PROXY_PORT] =
+        {"PG_PROXY_PORT", "--pg-proxy-port", "PORT", TYPE_PROXY_PORT, GROUP_LISTEN, FOR_ALL, .value = "65432",
+         .min = 1, .max = 65535, .field = FIELD(proxy),
+         .help =
+             "Port of the migrations proxy. http or http:PORT also allows the tunnel through the HTTP port.",
+         .hint = "Allowed: a port from 1 to 65535, http, or http:<port>."},
+    [OPT_PROXY_AUTH] = {"BUSBAR_PROXY_AUTH", "--proxy-auth", "METHOD", TYPE_CHOICE, GROUP_LISTEN, FOR_ALL,
+                        .value = "scram-sha-256", .choices = proxy_auths, .field = FIELD(proxy.auth),
+                        .help = "How clients of the proxy prove the password; md5 is for old drivers only."},
+    [OPT_HTTP_PORT] = {"HTTP_PORT", "--http-port", "PORT", TYPE_PORT, GROUP_LISTEN, FOR_ALL, .value = "5133",
+                       .min = 1, .max = 65535, .field = FIELD(http_port),
+                       .help = "Port of HTTP and WebSocket."},
+    [OPT_LISTEN] = {"BUSBAR_LISTEN", "--listen", "ADDRESS", TYPE_ADDRESS, GROUP_LISTEN, FOR_ALL, .value = "*",
+                    .dev_value = "localhost", .field = FIELD(listen),
+                    .help =
+                        "Address to listen on: * for all, localhost for loopback alone, or an IP address.",
+                    .hint = "Allowed: *, localhost, or an IPv4 or IPv6 address of this machine."},
+    [OPT_USE_IPV6] = {"ELECTRIC_USE_IPV6", "--electric-use-ipv6", NULL, TYPE_BOOL, GROUP_LISTEN, FOR_ALL,
+                      .value = "true", .field = FIELD(use_ipv6),
+                      .help = "Listen on IPv6 as well as IPv4; false: IPv4 only."},
+    [OPT_AUTH_MODE] =
+        {"AUTH_MODE", "--auth-mode", "MODE", TYPE_CHOICE, GROUP_AUTH, FOR_ALL, .value = "secure",
+         .dev_value = "insecure", .choices = auth_modes, .field = FIELD(auth.mode), .empty_is_unset = true,
+         .help = "secure: the tokens of sync clients must be signed. insecure: signatures are not looked at; "
+                 "for development only."},
+    [OPT_AUTH_JWT_ALG] =
+        {"AUTH_JWT_ALG", "--auth-jwt-alg", "ALGORITHM", TYPE_CHOICE, GROUP_AUTH, FOR_ALL,
+         .choices = jwt_algorithms, .field = FIELD(auth.algorithm), .empty_is_unset = true,
+         .value_note = "required in secure mode",
+         .help = "Signature algorithm of the tokens: HS256 HS384 HS512 RS256 RS384 RS512 ES256 ES384 ES512.",
+         .hint = "Example: HS256. Set AUTH_MODE=insecure to develop without signed tokens."},
+    [OPT_AUTH_JWT_KEY] =
+        {"AUTH_JWT_KEY", "--auth-jwt-key", "KEY", TYPE_TEXT, GROUP_AUTH, FOR_ALL,
+         .field = FIELD(auth.key_text), .secret = true, .empty_is_unset = true,
+         .value_note = "required in secure mode",
+         .help = "Key that verifies tokens. HS256, HS384, HS512: a secret of at least 32, 48, 64 bytes. "
+                 "RS and ES: a public key in PEM form with its header, footer and line breaks.",
+         .hint = "A secret text for the HS algorithms, a public key in PEM form for RS and ES."},
+    [OPT_AUTH_JWT_KEY_IS_BASE64] =
+        {"AUTH_JWT_KEY_IS_BASE64_ENCODED", "--auth-jwt-key-is-base64-encoded", NULL, TYPE_BOOL,
+         GROUP_AUTH, FOR_ALL, .value = "false", .field = FIELD(auth.key_is_base64), .empty_is_unset = true,
+         .help = "The secret of an HS algorithm is given in base64 (padding optional)."},
+    [OPT_AUTH_JWT_NAMESPACE] = {"AUTH_JWT_NAMESPACE", "--auth-jwt-namespace", "CLAIM", TYPE_TEXT, GROUP_AUTH,
+                                FOR_ALL, .field = FIELD(auth.ns), .empty_is_unset = true,
+                                .help = "Claim that holds the custom claims, the user id among them."},
+    [OPT_AUTH_JWT_ISS] = {"AUTH_JWT_ISS", "--auth-jwt-iss", "ISSUER", TYPE_TEXT, GROUP_AUTH, FOR_ALL,
+                          .field = FIELD(auth.iss), .empty_is_unset = true,
+                          .help = "Issuer (iss) that tokens must name."},
+    [OPT_AUTH_JWT_AUD] = {"AUTH_JWT_AUD", "--auth-jwt-aud", "AUDIENCE", TYPE_TEXT, GROUP_AUTH, FOR_ALL,
+                          .field = FIELD(auth.aud), .empty_is_unset = true,
+                          .help = "Audience (aud) that tokens must name."},
+    [OPT_WRITE_MODE] =
+        {"ELECTRIC_WRITE_TO_PG_MODE", "--electric-write-to-pg-mode", "MODE", TYPE_CHOICE, GROUP_SYNC, FOR_ALL,
+         .value = "direct_writes", .choices = write_modes, .field = FIELD(write_mode),
+         .help =
+             "direct_writes or logical_replication; Busbar always writes directly, PostgreSQL never has to "
+             "connect back."},
+    [OPT_WAL_WINDOW] = {"ELECTRIC_RESUMABLE_WAL_WINDOW", "--electric-resumable-wal-window", "SIZE", TYPE_SIZE,
+                        GROUP_SYNC, FOR_ALL, .value = "2G", .field = FIELD(wal_window),
+                        .help = "How much of the past is kept for sync clients to resume from."},
+    [OPT_TXN_CACHE_SIZE] = {"ELECTRIC_TXN_CACHE_SIZE", "--electric-txn-cache-size", "SIZE", TYPE_SIZE,
+                            GROUP_SYNC, FOR_ALL, .value = "256M", .field = FIELD(txn_cache_size),
+                            .help = "Memory for recent transactions."},
+    [OPT_FEATURES] =
+        {"ELECTRIC_FEATURES", "--electric-features", "FLAGS", TYPE_FEATURES, GROUP_SYNC, FOR_ALL,
+         .field = FIELD(features), .empty_is_unset = true,
+         .help =
+             "Switches for unfinished statements: proxy_ddlx_grant, proxy_ddlx_revoke, proxy_ddlx_assign, "
+             "proxy_ddlx_unassign, as name=true:name=false. The first mention of a name counts.",
+         .hint = "Allowed: name=true or name=false, separated by colons."},
+    [OPT_INSTANCE_ID] = {"ELECTRIC_INSTANCE_ID", "--electric-instance-id", "ID", TYPE_TEXT, GROUP_SYNC,
+                         FOR_ALL, .field = FIELD(instance_id), .empty_is_unset = true,
+                         .value_note = "a random UUID at each start",
+                         .help = "Name of this instance, as told to clients and in metrics."},
+    [OPT_LOG_LEVEL] =
+        {"LOG_LEVEL", "--log-level", "LEVEL", TYPE_CHOICE, GROUP_LOG, FOR_ALL, .value = "info",
+         .choices = log_levels, .field = FIELD(log_level),
+         .help = "error, warning, info or debug. Also accepted: emergency, alert, critical, warn, notice."},
+    [OPT_DATA] = {"BUSBAR_DATA", "--data", "DIR", TYPE_TEXT, GROUP_CLUSTER, FOR_DEV, .value = "./.busbar",
+                  .field = FIELD(dev.data), .empty_is_unset = true,
+                  .help = "Folder that holds the embedded PostgreSQL cluster and its log."},
+    [OPT_EPHEMERAL] = {"BUSBAR_EPHEMERAL", "--ephemeral", NULL, TYPE_BOOL, GROUP_CLUSTER, FOR_DEV,
+                       .value = "false", .field = FIELD(dev.ephemeral),
+                       .help = "Use a new cluster in a temporary folder and remove it at the end."},
+    [OPT_PG_PORT] = {"BUSBAR_PG_PORT", "--pg-port", "PORT", TYPE_PORT, GROUP_CLUSTER, FOR_DEV, .min = 1,
+                     .max = 65535, .field = FIELD(dev.pg_port), .empty_is_unset = true,
+                     .value_note = "that of the last start when it is free, else any free one",
+                     .help = "Port of the embedded PostgreSQL on the loopback addresses."},
+    [OPT_PG_BIN] = {"BUSBAR_PG_BIN", "--pg-bin", "DIR", TYPE_TEXT, GROUP_CLUSTER, FOR_DEV,
+                    .field = FIELD(dev.pg_bin), .empty_is_unset = true,
+                    .value_note = "the newest that is found",
+                    .help = "Folder of the PostgreSQL programs (initdb, postgres) for the embedded cluster."},
+    [OPT_MARKDOWN] =
+        {NULL, "--markdown", NULL, TYPE_BOOL, GROUP_OUTPUT, FOR_SHOW_CONFIG, .value = "false",
+         .field = FIELD(show.markdown),
+         .help = "Print the reference of all options (docs/config.md) instead of the values in force."},
+#define IGNORED(name)                                                            \
+    {                                                                            \
+        name, NULL, NULL, TYPE_IGNORED, GROUP_IGNORED, 0, .empty_is_unset = true \
+    }
+    [OPT_PUBLISHER_HOST] = IGNORED("LOGICAL_PUBLISHER_HOST"),
+    [OPT_PUBLISHER_PORT] = IGNORED("LOGICAL_PUBLISHER_PORT"),
+    [OPT_TELEMETRY] = IGNORED("ELECTRIC_TELEMETRY"),
+    [OPT_METRICS_PERIOD] = IGNORED("METRICS_MEASUREMENT_PERIOD"),
+    [OPT_STATSD_HOST] = IGNORED("STATSD_HOST"),
+    [OPT_PROXY_TRACING] = IGNORED("PROXY_TRACING_ENABLE"),
+    [OPT_OTEL_EXPORT] = IGNORED("OTEL_EXPORT"),
+    [OPT_OTLP_ENDPOINT] = IGNORED("OTLP_ENDPOINT"),
+    [OPT_HONEYCOMB_API_KEY] = IGNORED("HONEYCOMB_API_KEY"),
+    [OPT_TZDATA_AUTOUPDATE] = IGNORED("DISABLE_TZDATA_AUTOUPDATE"),
+};
+
+const char *const option_groups[GROUP_COUNT] = {
+    [GROUP_DATABASE] = "Database",
+    [GROUP_LISTEN] = "Proxy and HTTP",
+    [GROUP_AUTH] = "Authentication of sync clients",
+    [GROUP_SYNC] = "Sync",
+    [GROUP_LOG] = "Logging",
+    [GROUP_CLUSTER] = "Embedded PostgreSQL",
+    [GROUP_OUTPUT] = "Output",
+    [GROUP_IGNORED] = "Accepted without effect",
+};
+
+const char *option_label(const struct option *option)
+{
+    return option->variable ? option->variable : option->flag;
+}
+
+int option_by_flag(struct str flag, unsigned commands)
+{
+    for (int id = 0; id < OPTION_COUNT; id++) {
+        const struct option *o = &options[id];
+        if (o->flag && (o->commands & commands) && str_eq(str_c(o->flag), flag)) {
+            return id;
+        }
+    }
+    return -1;
+}

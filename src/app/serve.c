@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The composition of the service. How the database comes to be ready:
+ *
+ *   CONNECTING --up--> PREPARING --installed--> READY
+ *       ^                  | failed: again after a pause       any of them --down--> CONNECTING
+ *       +------------------+ fatal: the service ends
+ */
+#include "app/serve.h"
+
+#include "app/config.h"
+#include "app/signals.h"
+#include "app/version.h"
+#include "base/log.h"
+#include "http/api.h"
+#include "net/loop.h"
+#include "pg/client.h"
+#include "pg/install.h"
+#include "proxy/proxy_conn.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { INSTALL_RETRY_MS = 2000 };
+
+struct serve {
+    const struct config *config;
+    const struct serve_hooks *hooks;
+    struct loop *loop;
+    struct proxy *proxy;
+    struct api *api;
+    struct api_state api_state;
+    struct pg_client *client;
+    struct install *install;
+    struct timer *retry;
+    struct sigwatch *signals[3];
+    bool announced; /* ready was said once */
+    bool failed;
+    struct err err;
+};
+
+static void stop_failed(struct serve *sv, const struct err *err)
+{
+    sv->failed = true;
+    sv->err = *err;
+    loop_stop(sv->loop);
+}
+
+static void not_ready(struct serve *sv, const char *what, const char *why)
+{
+    char reason[700];
+    snprintf(reason, sizeof reason, "the migrations proxy is not ready: %s%s%s", what, *why ? ": " : "", why);
+    sv->api_state.ready = false;
+    snprintf(sv->api_state.reason, sizeof sv->api_state.reason, "%s%s%s", what, *why ? ": " : "", why);
+    proxy_set_not_ready(sv->proxy, reason);
+}
+
+static void prepare(struct serve *sv);
+
+static void on_retry(void *ctx)
+{
+    struct serve *sv = ctx;
+    if (pg_client_state(sv->client) == PG_CLIENT_UP && !sv->install && !sv->api_state.ready) {
+        prepare(sv);
+    }
+}
+
+static void on_install_failed(struct serve *sv, const struct install_outcome *o)
+{
+    log_error(NULL, "the database cannot be prepared: %s%s%s", o->err.msg, *o->hint ? " hint=" : "", o->hint);
+    if (o->fatal) {
+        struct err err = o->err;
+        err_context(&err, "the database cannot be prepared");
+        stop_failed(sv, &err);
+        return;
+    }
+    not_ready(sv, "the database could not be prepared", o->err.msg);
+    timer_start(sv->retry, INSTALL_RETRY_MS);
+}
+
+static void on_port_told(void *ctx, const struct pg_result *result)
+{
+    (void)ctx;
+    if (!result->ok) {
+        log_warning(NULL, "the hints of the database may name another proxy port: %s", result->err.msg);
+    }
+}
+
+/* The hints of the database's refusals say where the proxy is. */
+static void tell_port(struct serve *sv)
+{
+    char port[8];
+    const char *const params[] = {port};
+    snprintf(port, sizeof port, "%u", proxy_port(sv->proxy));
+    pg_client_query(
+        sv->client,
+        "INSERT INTO busbar.settings AS s (name, value) VALUES ('proxy_port', $1) ON CONFLICT (name) "
+        "DO UPDATE SET value = excluded.value WHERE s.value <> excluded.value",
+        params, 1, on_port_told, NULL);
+}
+
+static void on_installed(void *ctx, const struct install_outcome *o)
+{
+    struct serve *sv = ctx;
+    sv->install = NULL;
+    if (!o->ready) {
+        on_install_failed(sv, o);
+        return;
+    }
+    if (!o->guard) {
+        log_warning(NULL,
+                    "the database does not guard its schema: %s; changes made outside the proxy, and inside "
+                    "functions, are not noticed",
+                    o->guard_reason);
+    }
+    tell_port(sv);
+    proxy_set_ready(sv->proxy, o->secret);
+    sv->api_state.ready = true;
+    sv->api_state.guard = o->guard;
+    snprintf(sv->api_state.guard_reason, sizeof sv->api_state.guard_reason, "%s", o->guard_reason);
+    snprintf(sv->api_state.reason, sizeof sv->api_state.reason, "%s", "");
+    snprintf(sv->api_state.server_version, sizeof sv->api_state.server_version, "%s", o->server_version);
+    log_info(NULL, "ready proxy_port=%u http_port=%u postgres=%s guard=%s", proxy_port(sv->proxy),
+             api_port(sv->api), o->server_version, o->guard ? "on" : "off");
+    if (!sv->announced && sv->hooks->ready) {
+        sv->hooks->ready(sv->hooks->ctx, proxy_port(sv->proxy), api_port(sv->api));
+    }
+    sv->announced = true;
+}
+
+static void prepare(struct serve *sv)
+{
+    timer_stop(sv->retry);
+    not_ready(sv, "the database is being prepared", "");
+    sv->install = install_start(sv->client, &install_embedded, on_installed, sv);
+}
+
+static void on_client_state(void *ctx, enum pg_client_state state, const struct login_error *why)
+{
+    struct serve *sv = ctx;
+    switch (state) {
+    case PG_CLIENT_UP:
+        log_info(NULL, "connected to the database");
+        prepare(sv);
+        return;
+    case PG_CLIENT_DOWN:
+        log_warning(NULL, "the database is not reachable: %s", why->err.msg);
+        not_ready(sv, "the database is not reachable", why->err.msg);
+        return;
+    case PG_CLIENT_CONNECTING:
+        return;
+    }
+}
+
+static void on_signal(void *ctx, int signum)
+{
+    struct serve *sv = ctx;
+    struct err err;
+    if (signum == SIGCHLD) {
+        if (sv->hooks->child && sv->hooks->child(sv->hooks->ctx, &err) < 0) {
+            stop_failed(sv, &err);
+        }
+        return;
+    }
+    log_info(NULL, "stopping: %s", strsignal(signum));
+    loop_stop(sv->loop);
+}
+
+static void fill_numbers(void *ctx, struct api_numbers *n)
+{
+    struct serve *sv = ctx;
+    const struct proxy_stats *stats = proxy_stats(sv->proxy);
+    n->sessions = stats->sessions;
+    n->sessions_total = stats->sessions_total;
+    n->logins_refused = stats->logins_refused;
+    n->bytes_from_clients = stats->bytes_from_clients;
+    n->bytes_from_server = stats->bytes_from_server;
+    n->messages_from_clients = stats->counters.messages_from_clients;
+    n->messages_from_server = stats->counters.messages_from_server;
+    n->statements_inspected = stats->counters.statements_inspected;
+    n->migrations_recorded = stats->counters.migrations_recorded;
+    n->migrations_refused = stats->counters.migrations_refused;
+    n->ddlx_statements = stats->counters.ddlx_statements;
+}
+
+/* --- start and end --- */
+
+static int open_ports(struct serve *sv, struct err *err)
+{
+    const struct config *config = sv->config;
+    struct proxy_options proxy = {.listen = config->listen,
+                                  .ipv6 = config->use_ipv6,
+                                  .port = config->proxy.port,
+                                  .method = config->proxy.auth == PROXY_AUTH_MD5 ? GATE_MD5 : GATE_SCRAM,
+                                  .password = config->proxy.password,
+                                  .url = config->database.conninfo,
+                                  .require_ssl = config->database.require_ssl};
+    struct api_options api = {
+        .http = {.address = config->listen, .ipv6 = config->use_ipv6, .port = config->http_port},
+        .client = sv->client,
+        .state = &sv->api_state,
+        .version = busbar_version,
+        .fill = fill_numbers,
+        .ctx = sv};
+    if (proxy_new(sv->loop, &proxy, &sv->proxy, err) < 0) {
+        return err_context(err, "PG_PROXY_PORT");
+    }
+    if (api_new(sv->loop, &api, &sv->api, err) < 0) {
+        return err_context(err, "HTTP_PORT");
+    }
+    return 0;
+}
+
+static void close_all(struct serve *sv)
+{
+    signals_hold(); /* until whoever called us has put his own things away */
+    for (size_t i = 0; i < ARRAY_LEN(sv->signals); i++) {
+        sigwatch_free(sv->signals[i]);
+    }
+    install_cancel(sv->install);
+    api_free(sv->api);
+    proxy_free(sv->proxy);
+    pg_client_free(sv->client);
+    timer_free(sv->retry);
+    loop_free(sv->loop);
+}
+
+int serve_run(const struct config *config, const struct serve_hooks *hooks, struct err *err)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGCHLD};
+    struct serve sv = {.config = config, .hooks = hooks, .loop = loop_new()};
+    struct pg_client_options client = {.url = config->database.conninfo,
+                                       .require_ssl = config->database.require_ssl,
+                                       .application_name = "busbar"};
+    signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+        sv.signals[i] = sigwatch_new(sv.loop, signals[i], on_signal, &sv);
+    }
+    signals_release();
+    sv.retry = timer_new(sv.loop, on_retry, &sv);
+    sv.client = pg_client_new(sv.loop, &client, on_client_state, &sv);
+    snprintf(sv.api_state.reason, sizeof sv.api_state.reason, "starting up");
+    if (open_ports(&sv, err) == 0) {
+        if (hooks->child) {
+            on_signal(&sv, SIGCHLD); /* a child may have gone before it was watched */
+        }
+        if (!sv.failed) {
+            loop_run(sv.loop);
+        }
+    } else {
+        sv.failed = true;
+        sv.err = *err;
+    }
+    close_all(&sv);
+    if (sv.failed) {
+        *err = sv.err;
+        return -1;
+    }
+    log_info(NULL, "stopped");
+    return 0;
+}

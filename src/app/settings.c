@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "app/settings.h"
+
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+
+enum { FAULT_LIMIT = 4096, QUOTED_LIMIT = 200 };
+
+static void wipe_text(char **text)
+{
+    if (*text) {
+        mem_wipe(*text, strlen(*text));
+        free(*text);
+        *text = NULL;
+    }
+}
+
+void settings_deinit(struct settings *s)
+{
+    for (int id = 0; id < OPTION_COUNT; id++) {
+        wipe_text(&s->of[id].text);
+        s->of[id].source = SOURCE_UNSET;
+    }
+}
+
+void settings_set(struct settings *s, enum option_id id, struct str text, enum setting_source source)
+{
+    struct setting *setting = &s->of[id];
+    if (source < setting->source) {
+        return;
+    }
+    wipe_text(&setting->text);
+    setting->text = mem_strndup(text.n ? text.p : "", text.n);
+    setting->source = source;
+}
+
+const char *settings_text(const struct settings *s, enum option_id id)
+{
+    const char *text = s->of[id].text;
+    return text && *text == '\0' && options[id].empty_is_unset ? NULL : text;
+}
+
+void settings_read_environment(struct settings *s, unsigned command)
+{
+    for (int id = 0; id < OPTION_COUNT; id++) {
+        const struct option *o = &options[id];
+        const char *text = o->variable ? getenv(o->variable) : NULL;
+        if (text && (o->commands & command)) {
+            settings_set(s, (enum option_id)id, str_c(text), SOURCE_ENVIRONMENT);
+        }
+    }
+}
+
+/* An empty text where empty counts as unset gives way to the default, whatever its source. */
+void settings_read_defaults(struct settings *s, unsigned command)
+{
+    for (int id = 0; id < OPTION_COUNT; id++) {
+        const struct option *o = &options[id];
+        const char *text = command == FOR_DEV && o->dev_value ? o->dev_value : o->value;
+        if (!(o->commands & command) || !text || settings_text(s, (enum option_id)id)) {
+            continue;
+        }
+        s->of[id].source = SOURCE_UNSET;
+        settings_set(s, (enum option_id)id, str_c(text), SOURCE_DEFAULT);
+    }
+}
+
+const char *setting_source_name(enum setting_source source)
+{
+    static const char *const names[] = {[SOURCE_UNSET] = "unset",
+                                        [SOURCE_DEFAULT] = "default",
+                                        [SOURCE_FILE] = ".env",
+                                        [SOURCE_ENVIRONMENT] = "environment",
+                                        [SOURCE_FLAG] = "flag"};
+    return names[source];
+}
+
+void faults_deinit(struct faults *f)
+{
+    for (int id = 0; id < OPTION_COUNT; id++) {
+        free(f->of[id]);
+        free(f->advice[id]);
+    }
+    free(f->file);
+    *f = (struct faults)FAULTS_INIT;
+}
+
+static const char *allowed_values(const struct option *o)
+{
+    switch (o->type) {
+    case TYPE_BOOL:
+        return "Allowed: true, yes, on, 1, false, no, off, 0.";
+    case TYPE_PORT:
+        return "Allowed: a port from 1 to 65535.";
+    case TYPE_SIZE:
+        return "Allowed: a number above 0 with an optional unit: k, m, g (powers of 1000) or K, M, G (of "
+               "1024).";
+    case TYPE_TEXT:
+    case TYPE_CHOICE:
+    case TYPE_URL:
+    case TYPE_PROXY_PORT:
+    case TYPE_ADDRESS:
+    case TYPE_FEATURES:
+    case TYPE_IGNORED:
+        return NULL;
+    }
+    return NULL;
+}
+
+void faults_add(struct faults *f, enum option_id id, const char *fmt, ...)
+{
+    if (f->of[id]) {
+        return;
+    }
+    const char *advice = options[id].hint ? options[id].hint : allowed_values(&options[id]);
+    CLEANUP(buf_deinit) struct buf text = BUF_INIT(FAULT_LIMIT);
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    f->of[id] = mem_strdup(buf_cstr(&text));
+    f->advice[id] = advice ? mem_strdup(advice) : NULL;
+    f->count++;
+}
+
+void faults_advise(struct faults *f, enum option_id id, const char *advice)
+{
+    free(f->advice[id]);
+    f->advice[id] = advice ? mem_strdup(advice) : NULL;
+}
+
+void faults_add_file(struct faults *f, const char *text)
+{
+    if (!f->file) {
+        f->file = mem_strdup(text);
+        f->count++;
+    }
+}
+
+/* Indents the further lines of a fault or an advice (a sample key has several). */
+static void put_lines(struct buf *out, const char *text)
+{
+    for (; *text; text++) {
+        buf_put_byte(out, *text);
+        if (*text == '\n' && text[1] != '\n' && text[1] != '\0') {
+            buf_put_c(out, "    ");
+        }
+    }
+    buf_put_byte(out, '\n');
+}
+
+static void put_fault(const struct faults *f, const struct settings *s, int id, struct buf *out)
+{
+    const struct option *o = &options[id];
+    buf_printf(out, "  * %s ", option_label(o));
+    put_lines(out, f->of[id]);
+    if (s->of[id].source == SOURCE_FLAG && o->flag) {
+        buf_printf(out, "    Given by %s.\n", o->flag);
+    } else if (s->of[id].source == SOURCE_FILE) {
+        buf_put_c(out, "    Given in the file .env.\n");
+    }
+    if (f->advice[id]) {
+        buf_put_c(out, "    ");
+        put_lines(out, f->advice[id]);
+    }
+    buf_put_byte(out, '\n');
+}
+
+void faults_write(const struct faults *f, const struct settings *s, struct buf *out)
+{
+    buf_put_c(out, "CONFIGURATION ERROR\n\n"
+                   "The following required configuration options have invalid or missing values:\n\n");
+    if (f->file) {
+        buf_printf(out, "  * %s\n\n", f->file);
+    }
+    for (int id = 0; id < OPTION_COUNT; id++) {
+        if (f->of[id]) {
+            put_fault(f, s, id, out);
+        }
+    }
+    buf_put_c(out, "All options: busbar serve --help, or docs/config.md.\n");
+}
+
+void put_quoted(struct buf *out, struct str value)
+{
+    buf_put_byte(out, '"');
+    for (size_t i = 0; i < value.n && i < QUOTED_LIMIT; i++) {
+        unsigned char c = (unsigned char)value.p[i];
+        if (c == '"' || c == '\\') {
+            buf_put_byte(out, '\\');
+        }
+        if (c < ' ' || c == 0x7f) {
+            buf_printf(out, "\\x%02x", c);
+        } else {
+            buf_put_byte(out, (char)c);
+        }
+    }
+    buf_put_c(out, value.n > QUOTED_LIMIT ? "…\"" : "\"");
+}

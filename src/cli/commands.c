@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/commands.h"
+
+static const struct command commands[] = {
+    {.name = "serve",
+     .summary = "Run the service: the migrations proxy and HTTP in front of your PostgreSQL.",
+     .about = "Runs the service in front of the PostgreSQL that DATABASE_URL names, until SIGINT or SIGTERM. "
+              "A database "
+              "that is not there is waited for.",
+     .options = FOR_SERVE,
+     .run = serve_command},
+    {.name = "dev",
+     .summary = "The same for development, with a PostgreSQL of its own when DATABASE_URL is not set.",
+     .about =
+         "Runs the service for development. Without DATABASE_URL it makes a private PostgreSQL cluster from "
+         "the "
+         "installed programs, starts it, and stops it at the end; the data is kept. Prints where to connect. "
+         "Listens on the loopback addresses only and does not check tokens, unless told otherwise.",
+     .options = FOR_DEV,
+     .run = dev_command},
+    {.name = "show-config",
+     .summary = "Print the configuration of serve: each value and where it comes from.",
+     .about = "Prints the value in force of each option of busbar serve and where it comes from, secrets "
+              "masked, and "
+              "the faults if there are any (exit status 1).",
+     .options = FOR_SHOW_CONFIG,
+     .shows_faults = true,
+     .run = show_config_command},
+    {.name = "help",
+     .summary = "Explain a command.",
+     .about = "Explains a command, like busbar COMMAND --help.",
+     .arguments = "[COMMAND]",
+     .run = help_command},
+    {.name = NULL}};
+
+const struct command busbar_commands = {
+    .name = "busbar",
+    .about =
+        "Busbar stands between migration tools, PostgreSQL and client apps: a PostgreSQL proxy that "
+        "captures, "
+        "proves and versions the migrations of synced tables, and the service that hands them to clients.",
+    .children = commands};

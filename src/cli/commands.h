@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commands of the program, one file each; the table is in commands.c. */
+#pragma once
+
+#include "cli/command.h"
+
+extern const struct command busbar_commands;
+
+int serve_command(const struct call *call);
+int dev_command(const struct call *call);
+int show_config_command(const struct call *call);
+int help_command(const struct call *call);
