@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the integration tests stand on: a real PostgreSQL, the real binary, raw protocol, a relay.
+
+One module a concern:
+
+- ``wait``      conditions instead of sleeps
+- ``process``   children that cannot outlive the test run, free ports
+- ``postgres``  ``Postgres``: a cluster from initdb
+- ``busbar``    ``Busbar``: the program under test
+- ``protocol``  bytes of protocol v3: builders and decoders, no I/O
+- ``scram``     client side of SCRAM-SHA-256
+- ``wire``      ``Wire``: a raw client, for what a driver will not send
+- ``relay``     ``Relay``: stands in between, records, stalls and cuts at a chosen message
+- ``electric``  what a migration left behind: commands, versions, electrified tables
+- ``web``       HTTP, the zip of /api/migrations, protobuf and Prometheus text
+"""

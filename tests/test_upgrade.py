@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A database that an earlier version of Busbar prepared: brought up to date at the next start, nothing lost."""
+
+ITEMS = "CREATE TABLE items (id text PRIMARY KEY, value text)"
+
+
+def leave_an_earlier_version(connection):
+    """A routine with another result type, one that is not wanted any more, and a digest that is not this version's."""
+    connection.execute("SET busbar.maintenance = 'on'")
+    connection.execute("DROP FUNCTION busbar.history(text)")
+    connection.execute("CREATE FUNCTION busbar.history(after text) RETURNS integer LANGUAGE sql AS 'SELECT 1'")
+    connection.execute("CREATE FUNCTION busbar.of_old() RETURNS integer LANGUAGE sql AS 'SELECT 1'")
+    connection.execute("CREATE VIEW public.mine AS SELECT * FROM electric.ddl_commands")
+    connection.execute("UPDATE busbar.schema_version SET digest = 'earlier' WHERE version = 0")
+    connection.execute("RESET busbar.maintenance")
+
+
+def test_routines_of_an_earlier_version_give_way(make_busbar, cluster, database):
+    """Result types may change, old routines go, what users built on the public views stays, and capture goes on."""
+    url = cluster.url(database)
+    first = make_busbar(url, dbname=database)
+    with first.wire() as wire:
+        wire.query(ITEMS).ok()
+        wire.query("ALTER TABLE items ENABLE ELECTRIC").ok()
+    first.stop()
+    with cluster.connect(database) as connection:
+        leave_an_earlier_version(connection)
+
+    second = make_busbar(url, dbname=database)
+    with cluster.connect(database) as connection:
+        assert connection.execute("SELECT to_regproc('busbar.of_old')").fetchone() == (None,)
+        assert connection.execute("SELECT count(*) FROM busbar.history('')").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM public.mine").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM pg_event_trigger WHERE evtenabled = 'A'").fetchone()[0] >= 4
+    with second.wire() as wire:
+        wire.query("ALTER TABLE items ADD COLUMN amount integer").ok()
+        assert wire.query("ALTER TABLE items DROP COLUMN value").error["C"] == "EX010"
+    with cluster.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM electric.ddl_commands").fetchone() == (2,)
+
+
+def test_a_start_on_a_prepared_database_changes_nothing(make_busbar, cluster, database):
+    """Starting is not a migration: the same transaction counts, the same routines."""
+    make_busbar(cluster.url(database), dbname=database).stop()
+    marks = "SELECT max(xmin::text::bigint), count(*) FROM pg_proc WHERE pronamespace = 'busbar'::regnamespace"
+    with cluster.connect(database) as connection:
+        before = connection.execute(marks).fetchone()
+        make_busbar(cluster.url(database), dbname=database).stop()
+        assert connection.execute(marks).fetchone() == before
