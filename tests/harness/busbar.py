@@ -77,7 +77,7 @@ class Busbar(Endpoint):
         """Starts the program without waiting for anything."""
         env = clean_environment(
             **self.environment,
-            ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99"),
+            ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99:quarantine_size_mb=8"),
             UBSAN_OPTIONS=os.environ.get("UBSAN_OPTIONS", "print_stacktrace=1"))
         self.killed = False
         with open(self.log_path, "ab") as log:
