@@ -22,7 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { INSTALL_RETRY_MS = 2000 };
+enum { INSTALL_RETRY_MS = 2000, DOWN_AGAIN_MS = 60000 };
 
 struct serve {
     const struct config *config;
@@ -35,7 +35,9 @@ struct serve {
     struct install *install;
     struct timer *retry;
     struct sigwatch *signals[3];
-    bool announced; /* ready was said once */
+    bool announced;                                 /* ready was said once */
+    char logged_down[sizeof((struct err *)0)->msg]; /* the last reason that was logged, and when */
+    uint64_t logged_down_ms;
     bool failed;
     struct err err;
 };
@@ -136,16 +138,55 @@ static void prepare(struct serve *sv)
     sv->install = install_start(sv->client, &install_embedded, on_installed, sv);
 }
 
+/* What to do about a database that cannot be reached, by what libpq says of it (service.md, "Start-up"). */
+static const char *hint_for(const char *message)
+{
+    static const struct {
+        const char *says;
+        const char *hint;
+    } hints[] = {
+        {"server does not support SSL",
+         "to go without TLS set DATABASE_REQUIRE_SSL=false or sslmode=disable in DATABASE_URL"},
+        {"no encryption", "the server wants TLS: set DATABASE_REQUIRE_SSL=true"},
+        {"password authentication failed", "check user and password in DATABASE_URL"},
+        {"does not exist", "check the names in DATABASE_URL"},
+        {"Connection refused", "is PostgreSQL running there, and does it listen on that address?"},
+        {"could not translate host name", "check the host in DATABASE_URL"},
+        {"timeout", "is the address right, and does a firewall let it through?"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(hints); i++) {
+        if (strstr(message, hints[i].says)) {
+            return hints[i].hint;
+        }
+    }
+    return "";
+}
+
+/* Attempts go on for ever; the log has each reason once, and again after a while. */
+static void log_down(struct serve *sv, const char *message)
+{
+    uint64_t now = loop_now_ms(sv->loop);
+    if (strcmp(message, sv->logged_down) == 0 && now - sv->logged_down_ms < DOWN_AGAIN_MS) {
+        return;
+    }
+    const char *hint = hint_for(message);
+    snprintf(sv->logged_down, sizeof sv->logged_down, "%s", message);
+    sv->logged_down_ms = now;
+    log_warning(NULL, "the database is not reachable, trying again: %s%s%s", message, *hint ? " hint: " : "",
+                hint);
+}
+
 static void on_client_state(void *ctx, enum pg_client_state state, const struct login_error *why)
 {
     struct serve *sv = ctx;
     switch (state) {
     case PG_CLIENT_UP:
         log_info(NULL, "connected to the database");
+        sv->logged_down[0] = '\0';
         prepare(sv);
         return;
     case PG_CLIENT_DOWN:
-        log_warning(NULL, "the database is not reachable: %s", why->err.msg);
+        log_down(sv, why->err.msg);
         not_ready(sv, "the database is not reachable", why->err.msg);
         return;
     case PG_CLIENT_CONNECTING:
