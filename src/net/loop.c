@@ -90,7 +90,9 @@ void loop_free(struct loop *loop)
     run_deferred(loop); /* frees what objects left for later */
     uv_close((uv_handle_t *)&loop->check, NULL);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    while (uv_run(&loop->uv, UV_RUN_DEFAULT) !=
+           0) { /* a loop_stop() that met no loop_run() ends the first round */
+    }
     int rc = uv_loop_close(&loop->uv);
     assert(rc == 0); /* UV_EBUSY: some object was not freed */
     (void)rc;
@@ -170,17 +172,28 @@ void timer_free(struct timer *t)
     }
 }
 
+static void poll_start(struct watch *w);
+
+/* On POLLERR (the peer has reset the connection) libuv stops the handle and says EBADF. What arrived before
+ * the reset can still be read, so the watch goes on: whoever reads will meet the error. */
 static void on_poll(uv_poll_t *handle, int status, int events)
 {
     struct watch *w = CONTAINER_OF(handle, struct watch, uv);
     int seen = 0;
     if (status < 0) {
+        poll_start(w);
         seen = WATCH_READ | WATCH_WRITE;
     } else {
         seen |= events & UV_READABLE ? WATCH_READ : 0;
         seen |= events & UV_WRITABLE ? WATCH_WRITE : 0;
     }
     w->fn(w->ctx, seen);
+}
+
+static void poll_start(struct watch *w)
+{
+    int events = (w->events & WATCH_READ ? UV_READABLE : 0) | (w->events & WATCH_WRITE ? UV_WRITABLE : 0);
+    must(uv_poll_start(&w->uv, events, on_poll));
 }
 
 struct watch *watch_new(struct loop *loop, int fd, watch_fn fn, void *ctx)
@@ -202,8 +215,7 @@ void watch_set(struct watch *w, int events)
         must(uv_poll_stop(&w->uv));
         return;
     }
-    int uv_events = (events & WATCH_READ ? UV_READABLE : 0) | (events & WATCH_WRITE ? UV_WRITABLE : 0);
-    must(uv_poll_start(&w->uv, uv_events, on_poll));
+    poll_start(w);
 }
 
 static void on_poll_closed(uv_handle_t *handle)

@@ -58,6 +58,7 @@ struct pg_client {
     struct watch *watch;
     int server_version;
     bool broken; /* found while sending; told by `soon` */
+    bool unread; /* sending has read something that no event will tell of; looked at by `soon` */
     struct queue queue, refused;
     bool sent;
     bool set_ended;          /* what comes next is of another statement of the same script */
@@ -165,6 +166,7 @@ static void close_connection(struct pg_client *c)
     watch_free(take_ptr(&c->watch));
     PQfinish(take_ptr(&c->conn));
     c->broken = false;
+    c->unread = false;
     if (c->sent) {
         pg_result_deinit(&c->result);
     }
@@ -196,6 +198,10 @@ static void lose_connection(struct pg_client *c)
 {
     struct login_error why;
     login_error_parse(PQerrorMessage(c->conn), "08006", &why);
+    if (c->sent && !c->result.ok) {
+        why.err = c->result.err; /* the server's own last words, where it had any */
+        why.from_server = true;
+    }
     go_down(c, &why);
 }
 
@@ -232,6 +238,10 @@ static void send_next(struct pg_client *c)
     c->sent = true;
     if (send_query(c, c->queue.head) < 0 || flush(c) < 0) {
         c->broken = true;
+        timer_start(c->soon, 0);
+    } else if (PQstatus(c->conn) != CONNECTION_OK || !PQisBusy(c->conn)) {
+        /* libpq reads while it writes, up to the end of the connection, and then has closed the socket. */
+        c->unread = true;
         timer_start(c->soon, 0);
     }
 }
@@ -375,8 +385,14 @@ static void on_soon(void *ctx)
     if (!c->freed && c->refused.head) {
         timer_start(c->soon, 0);
     }
+    if (!c->freed && c->unread && !c->broken) {
+        c->unread = false;
+        c->broken = drain(c) < 0 || (!c->freed && PQstatus(c->conn) != CONNECTION_OK);
+    }
     if (!c->freed && c->broken) {
         lose_connection(c);
+    } else if (!c->freed) {
+        send_next(c);
     }
     leave(c);
 }
