@@ -35,7 +35,7 @@ struct conn {
     struct proxy *proxy;
     enum conn_state state;
     struct stream *client, *server;
-    struct gate gate;
+    struct gate *gate; /* until the session is open */
     struct buf gate_in;
     struct timer *timer;
     struct login *login;
@@ -72,13 +72,22 @@ static void set_state(struct conn *c, enum conn_state state)
 
 static void print_prefix(struct conn *c)
 {
-    const struct startup *su = &c->gate.startup;
+    const struct startup *su = &c->gate->startup;
     if (su->user.n) {
         snprintf(c->prefix, sizeof c->prefix, "[%" PRIu64 " %.60s@%.60s %s] ", c->id, su->user.p,
                  su->database.p, c->peer);
     } else {
         snprintf(c->prefix, sizeof c->prefix, "[%" PRIu64 " %s] ", c->id, c->peer);
     }
+}
+
+/* An idle session holds nothing of its login. */
+static void drop_gate(struct conn *c)
+{
+    gate_deinit(c->gate);
+    free(c->gate);
+    c->gate = NULL;
+    buf_deinit(&c->gate_in);
 }
 
 /* --- the end --- */
@@ -99,8 +108,7 @@ static void conn_free(struct conn *c)
     login_cancel(c->login);
     upstream_free(c->upstream);
     session_free(c->session);
-    gate_deinit(&c->gate);
-    buf_deinit(&c->gate_in);
+    drop_gate(c);
     timer_free(c->timer);
     c->client = c->server = NULL;
     if (c->deferred) {
@@ -278,7 +286,7 @@ static void put_option_value(struct buf *b, struct str s)
 static void put_options(struct conn *c, struct buf *options, const char *token, const char **application_name,
                         const char **client_encoding)
 {
-    const struct startup *su = &c->gate.startup;
+    const struct startup *su = &c->gate->startup;
     for (size_t i = 0; i < su->n; i++) {
         const struct startup_parameter *p = &su->parameters[i];
         if (str_eq(p->name, STR("application_name"))) {
@@ -385,8 +393,7 @@ static void on_login(void *ctx, struct upstream *up, const struct login_error *e
     if (c->gate_in.n > 0) {
         feed_session(c, c->gate_in.p, c->gate_in.n);
     }
-    buf_deinit(&c->gate_in);
-    gate_deinit(&c->gate);
+    drop_gate(c);
     update_flow(c);
 }
 
@@ -402,7 +409,7 @@ static void on_cancelled(void *ctx, const struct err *error)
 
 static void cancel(struct conn *asker)
 {
-    const struct startup *su = &asker->gate.startup;
+    const struct startup *su = &asker->gate->startup;
     for (struct conn *c = asker->proxy->conns; c; c = c->next) {
         if (c->state == CONN_OPEN && (uint32_t)c->upstream->backend_pid == su->pid &&
             mem_equal_secret(&c->cancel_secret, &su->secret, sizeof su->secret)) {
@@ -421,7 +428,7 @@ static void gate_step(struct conn *c)
     enum gate_outcome outcome = GATE_MORE;
     size_t used = 1;
     while (outcome == GATE_MORE && used > 0) {
-        outcome = gate_feed(&c->gate, buf_str(&c->gate_in), &used, &out, &log);
+        outcome = gate_feed(c->gate, buf_str(&c->gate_in), &used, &out, &log);
         buf_consume(&c->gate_in, used);
     }
     stream_write(c->client, out.p, out.n);
@@ -519,7 +526,8 @@ static void on_accept(void *ctx, int fd, const char *peer)
     }
     c->link = &p->conns;
     p->conns = c;
-    gate_init(&c->gate, &p->policy);
+    c->gate = mem_alloc(sizeof *c->gate);
+    gate_init(c->gate, &p->policy);
     buf_init(&c->gate_in, 2 * LIMIT_READ + LIMIT_STARTUP_PACKET);
     print_prefix(c);
     c->client = stream_new(p->loop, fd, NULL, &client_events, c);
@@ -600,6 +608,9 @@ void proxy_free(struct proxy *p)
     }
     listener_free(p->listener);
     while (p->conns) {
+        if (p->conns->state == CONN_OPEN) {
+            session_shut_down(p->conns->session);
+        }
         conn_free(p->conns);
     }
     replace_secret(&p->secret, NULL);

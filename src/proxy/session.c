@@ -119,6 +119,13 @@ void session_fatal(struct session *s, enum proxy_error e)
     s->out.close(s->ctx);
 }
 
+void session_shut_down(struct session *s)
+{
+    if (s->server_left == 0) {
+        session_fatal(s, PROXY_SHUTDOWN);
+    }
+}
+
 static bool ends_in_ready(const struct session *s)
 {
     switch (answers_at(&s->answers, s->answers.n - 1)->kind) {

@@ -49,6 +49,10 @@ void session_free(struct session *s); /* takes NULL */
 MUST_USE int session_feed_client(struct session *s, const char *p, size_t n, struct err *err);
 MUST_USE int session_feed_server(struct session *s, const char *p, size_t n, struct err *err);
 
+/* The service stops: the client is told, if it stands between two messages of the server's, and the session
+ * closes. */
+void session_shut_down(struct session *s);
+
 /* False while the session has more of the client's input than it may use: stop reading from the client. */
 bool session_wants_client(const struct session *s);
 /* True when the server stands between two messages of the client, so that a Terminate may be sent. */
