@@ -696,3 +696,22 @@ def test_own_objects_are_protected(busbar, truths):
             truths.execute(sql)
         assert refused.value.sqlstate in ("UB005", "UB002"), sql
     truths.consistent()
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "WIN1252", "SQL_ASCII", "UTF8"])
+def test_names_survive_any_client_encoding(busbar, ledger, encoding):
+    """A client that speaks LATIN1 migrates a table whose name LATIN1 can write, after one whose name it cannot."""
+    with busbar.psycopg() as connection:
+        connection.execute('CREATE TABLE "числа" (id text PRIMARY KEY)')
+        connection.execute('ALTER TABLE "числа" ENABLE ELECTRIC')
+        connection.commit()
+    with busbar.wire(client_encoding=encoding) as wire:
+        code = {"SQL_ASCII": "utf-8", "UTF8": "utf-8", "LATIN1": "latin-1", "WIN1252": "cp1252"}[encoding]
+        wire.send(p.frame("Q", 'CREATE TABLE "größe" (id text PRIMARY KEY)'.encode(code) + b"\0"))
+        wire.result().ok()
+        wire.send(p.frame("Q", 'ALTER TABLE "größe" ENABLE ELECTRIC'.encode(code) + b"\0"))
+        assert wire.result().ok().tags == ["ELECTRIC ENABLE"]
+        wire.send(p.frame("Q", 'ALTER TABLE "größe" ADD COLUMN "länge" int'.encode(code) + b"\0"))
+        wire.result().ok()
+    assert {"числа", "größe"} <= set(ledger.electrified)
+    assert "länge" in migrations(busbar.http_port)[-1].sql

@@ -29,8 +29,9 @@ CREATE OR REPLACE FUNCTION busbar.signal(pending_id bigint, notify boolean, sche
 LANGUAGE plpgsql AS $$
 BEGIN
     RAISE INFO USING ERRCODE = 'UB001', MESSAGE = 'Busbar captured a migration',
-        DETAIL = jsonb_build_object('id', pending_id, 'schema', schema_name, 'table', object_name,
-            'notify', notify AND current_setting('client_min_messages') NOT IN ('warning', 'error', 'fatal', 'panic'))::text;
+        DETAIL = jsonb_build_object('id', pending_id, 'notify',
+            notify AND current_setting('client_min_messages') NOT IN ('warning', 'error', 'fatal', 'panic'))::text,
+        SCHEMA = schema_name, TABLE = object_name;
 END
 $$;
 

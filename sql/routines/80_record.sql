@@ -178,15 +178,16 @@ END
 $$;
 
 -- For the proof: all recorded commands in order, then this transaction's. Nobody else records until this transaction ends.
+-- ops is the JSON in UTF-8 as hexadecimal digits: it arrives whole whatever client_encoding is.
 CREATE OR REPLACE FUNCTION busbar.pending() RETURNS TABLE (kind text, id bigint, version text, ops text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM busbar.require_proxy();
     PERFORM busbar.lock_recorder();
     PERFORM busbar.check_references(ARRAY(SELECT DISTINCT p.relid FROM busbar.pending p WHERE p.xid = pg_current_xact_id()));
-    RETURN QUERY SELECT 'recorded', c.id, m.version, c.ops::text
+    RETURN QUERY SELECT 'recorded', c.id, m.version, encode(convert_to(c.ops::text, 'UTF8'), 'hex')
         FROM busbar.command c JOIN busbar.migration m ON m.seq = c.seq ORDER BY c.seq, c.id;
-    RETURN QUERY SELECT 'pending', p.id, NULL::text, p.ops::text
+    RETURN QUERY SELECT 'pending', p.id, NULL::text, encode(convert_to(p.ops::text, 'UTF8'), 'hex')
         FROM busbar.pending p WHERE p.xid = pg_current_xact_id() ORDER BY p.id;
 END
 $$;

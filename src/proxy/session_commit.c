@@ -57,20 +57,21 @@ static void add_mark(struct session *s, int64_t id, struct str text)
 }
 
 /* What a migration tool sees of a capture. */
-static void tell_client(struct session *s, const char *schema, const char *table, struct str text)
+static void tell_client(struct session *s, struct str schema, struct str table, struct str text)
 {
     struct buf message = BUF_INIT(LIMIT_HELD_FRAME);
     struct buf detail = BUF_INIT(LIMIT_HELD_FRAME);
     struct buf out = BUF_INIT(3 * LIMIT_HELD_FRAME);
-    buf_printf(&message, "Migration affecting electrified table \"%s\".\"%s\"", schema, table);
+    buf_printf(&message, "Migration affecting electrified table \"%.*s\".\"%.*s\"", STR_ARG(schema),
+               STR_ARG(table));
     buf_printf(&detail, "Capturing migration: ");
     buf_put_str(&detail, text.n <= LIMIT_PEEK ? text : (struct str){text.p, LIMIT_PEEK});
     struct problem notice = {.severity = "NOTICE",
                              .sqlstate = "00000",
                              .message = buf_str(&message),
                              .detail = text.p ? buf_str(&detail) : STR(""),
-                             .schema = str_c(schema),
-                             .table = str_c(table)};
+                             .schema = schema,
+                             .table = table};
     put_notice(&out, &notice);
     send_client(s, &out);
     buf_deinit(&out);
@@ -78,26 +79,45 @@ static void tell_client(struct session *s, const char *schema, const char *table
     buf_deinit(&message);
 }
 
+/* DETAIL is {"id": …, "notify": …}, in ASCII; the names are fields of their own, as they may be in any
+ * encoding. */
 void note_mark(struct session *s, struct str notice_body, struct str statement)
 {
     struct str detail = message_field(notice_body, 'D');
     json_int_t id = 0;
     int notify = 0;
-    const char *schema = "", *table = "";
     json_t *root = json_loadb(detail.p, detail.n, 0, NULL);
-    if (!root || json_unpack(root, "{s:I, s:b, s:s, s:s}", "id", &id, "notify", &notify, "schema", &schema,
-                             "table", &table) != 0) {
+    bool readable = root && json_unpack(root, "{s:I, s:b}", "id", &id, "notify", &notify) == 0;
+    json_decref(root);
+    if (!readable) {
         /* The deferred check in the database will refuse the COMMIT: nothing is lost. */
         log_error(s->log_prefix, "a mark of the guard cannot be read");
-        json_decref(root);
         return;
     }
-    log_debug(s->log_prefix, "captured id=%" PRId64 " table=%s.%s", (int64_t)id, schema, table);
+    log_debug(s->log_prefix, "captured id=%" PRId64, (int64_t)id);
     add_mark(s, id, statement);
     if (notify) {
-        tell_client(s, schema, table, statement);
+        tell_client(s, message_field(notice_body, 's'), message_field(notice_body, 't'), statement);
     }
-    json_decref(root);
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* p NULL when it is not pairs of hexadecimal digits. */
+static struct str from_hex(struct arena *a, struct str hex)
+{
+    char *out = arena_alloc(a, hex.n / 2 + 1);
+    for (size_t i = 0; i + 1 < hex.n; i += 2) {
+        int high = hex_digit(hex.p[i]), low = hex_digit(hex.p[i + 1]);
+        if (high < 0 || low < 0) {
+            return (struct str){NULL, 0};
+        }
+        out[i / 2] = (char)(high << 4 | low);
+    }
+    return hex.n % 2 ? (struct str){NULL, 0} : (struct str){out, hex.n / 2};
 }
 
 static int parse_pending(struct session *s, struct pending *out)
@@ -124,7 +144,10 @@ static int parse_pending(struct session *s, struct pending *out)
             out->recorded++;
         }
         out->ids[out->n] = (int64_t)id;
-        out->ops[out->n++] = arena_str(&s->arena, columns[3]);
+        out->ops[out->n] = from_hex(&s->arena, columns[3]);
+        if (!out->ops[out->n++].p) {
+            return -1;
+        }
     }
     return 0;
 }
