@@ -44,8 +44,8 @@ void log_write(enum log_level level, const char *prefix, const char *fmt, ...)
     size_t room = sizeof line - n - 2;
     n += body < 0 ? 0 : (size_t)body < room ? (size_t)body : room;
     for (size_t i = 0; i < n; i++) {
-        if (line[i] == '\n' || line[i] == '\r') {
-            line[i] = ' ';
+        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f) {
+            line[i] = ' '; /* names come from clients: no line breaks, no escape sequences */
         }
     }
     line[n++] = '\n';

@@ -33,7 +33,8 @@ struct stream {
     int iov_n;
     struct buf unsent;
     bool reading;
-    bool closed;          /* on_closed was called */
+    bool ended;           /* on_closed was called with NULL: nothing more to read */
+    bool closed;          /* on_closed was called with an error */
     bool want_write;      /* the socket did not take all */
     bool read_scheduled;  /* TLS holds decrypted bytes that no descriptor event will announce */
     struct stream **gone; /* set while a callback runs: tells the caller that the stream was freed */
@@ -116,7 +117,10 @@ static void read_once(struct stream *s)
         return;
     }
     if (n == IO_END) {
-        fail(s, NULL);
+        s->ended = true;
+        s->reading = false;
+        update_watch(s);
+        s->events.on_closed(s->ctx, NULL);
         return;
     }
     if (n < 0) {
@@ -257,7 +261,7 @@ void stream_pause(struct stream *s)
 
 void stream_resume(struct stream *s)
 {
-    if (s->reading || s->closed) {
+    if (s->reading || s->ended || s->closed) {
         return;
     }
     s->reading = true;

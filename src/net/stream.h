@@ -18,8 +18,10 @@ struct ssl_st;
 
 struct stream_events {
     void (*on_data)(void *ctx, const char *p, size_t n);
-    void (*on_drained)(void *ctx);                       /* all output is with the kernel again */
-    void (*on_closed)(void *ctx, const struct err *err); /* once: end of input (err NULL) or failure */
+    void (*on_drained)(void *ctx); /* all output is with the kernel again */
+    /* err NULL: the peer sends no more; what is written still goes out, and fails later if nobody is there.
+     * Else the stream has failed, and is of no more use. Each at most once. */
+    void (*on_closed)(void *ctx, const struct err *err);
 };
 
 /* Takes over fd (closed by stream_free). ssl: an established TLS session on fd that the caller keeps alive

@@ -126,6 +126,9 @@ static enum gate_outcome on_startup(struct gate *g, struct str in, size_t *out_u
         }
         *refused = true;
         buf_put_byte(out, 'N');
+        if (in.n > total) { /* it came before it could have been encrypted */
+            return refuse(g, out, log, PROXY_PLAINTEXT);
+        }
         return GATE_MORE;
     case STARTUP_CANCEL:
         g->state = GATE_DONE;

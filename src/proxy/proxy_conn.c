@@ -42,6 +42,7 @@ struct conn {
     struct upstream *upstream;
     struct session *session;
     uint32_t cancel_secret;
+    bool leaving;  /* the client has gone, the server is to close */
     bool deferred; /* conn_finish() will be called */
     bool dead;     /* ... and only has to free the shell */
     uint64_t id, opened_ms;
@@ -176,6 +177,10 @@ static void update_flow(struct conn *c)
     if (c->state != CONN_OPEN) {
         return;
     }
+    if (session_client_left(c->session)) {
+        c->leaving = true;
+        timer_start(c->timer, CLOSING_TIMEOUT_MS); /* the server may be silent this long before it closes */
+    }
     if (session_wants_client(c->session) && stream_unsent(c->server) < LIMIT_OUTPUT_HIGH) {
         stream_resume(c->client);
     } else {
@@ -282,6 +287,16 @@ static void put_option_value(struct buf *b, struct str s)
     }
 }
 
+/* A backslash at the very end escapes nothing; it must not come to escape what follows. */
+static struct str without_open_escape(struct str s)
+{
+    size_t backslashes = 0;
+    while (backslashes < s.n && s.p[s.n - 1 - backslashes] == '\\') {
+        backslashes++;
+    }
+    return (struct str){s.p, s.n - backslashes % 2};
+}
+
 /* What the client set at start-up goes along, as -c name=value; ours comes last, so that it wins. */
 static void put_options(struct conn *c, struct buf *options, const char *token, const char **application_name,
                         const char **client_encoding)
@@ -294,7 +309,7 @@ static void put_options(struct conn *c, struct buf *options, const char *token, 
         } else if (str_eq(p->name, STR("client_encoding"))) {
             *client_encoding = p->value.p;
         } else if (str_eq(p->name, STR("options"))) {
-            buf_put_str(options, p->value);
+            buf_put_str(options, without_open_escape(p->value));
             buf_put_byte(options, ' ');
         } else if (!str_eq(p->name, STR("password"))) {
             buf_put_c(options, "-c ");
@@ -486,16 +501,21 @@ static void on_client_drained(void *ctx)
     update_flow(c);
 }
 
-/* Without a Terminate PostgreSQL would only notice at its next write. */
+/* The end of what a client sends is not the end of what it reads: PostgreSQL, too, answers what came before.
+ */
 static void on_client_closed(void *ctx, const struct err *err)
 {
     struct conn *c = ctx;
+    struct err end = ERR_INIT;
     if (err && c->state == CONN_OPEN) {
         log_info(c->prefix, "client: %s", err->msg);
     }
-    if (c->state == CONN_OPEN && session_at_frame_boundary(c->session)) {
-        stream_write(c->server, "X\0\0\0\4", 5);
-        stream_flush(c->server);
+    if (!err && c->state == CONN_OPEN) {
+        if (session_client_end(c->session, &end) == 0) {
+            flush_both(c);
+            return;
+        }
+        log_info(c->prefix, "client: %s", end.msg);
     }
     conn_close(c);
 }
@@ -509,7 +529,8 @@ static void on_timeout(void *ctx)
         conn_free(c); /* the client does not read */
         return;
     }
-    log_info(c->prefix, "the login took too long");
+    log_info(c->prefix, "%s",
+             c->leaving ? "the server did not close after the client had left" : "the login took too long");
     conn_close(c);
 }
 

@@ -46,6 +46,7 @@ void session_free(struct session *s)
     special_map_deinit(&s->statements);
     special_map_deinit(&s->portals);
     special_unref(s->stash_special);
+    special_unref(s->parse_undo);
     special_unref(s->reconcile_at_sync);
     free((void *)(uintptr_t)s->wrapped_text.p);
     forget_marks(s);
@@ -117,6 +118,34 @@ void session_fatal(struct session *s, enum proxy_error e)
     send_client(s, &b);
     buf_deinit(&b);
     s->out.close(s->ctx);
+}
+
+static bool ends_between_messages(const struct buf *b)
+{
+    struct frame_head head;
+    struct err err;
+    size_t at = 0;
+    while (at < b->n && frame_peek(b->p + at, b->n - at, &head, &err) == FRAME_FOUND &&
+           head.total <= b->n - at) {
+        at += head.total;
+    }
+    return at == b->n;
+}
+
+int session_client_end(struct session *s, struct err *err)
+{
+    if (s->closing || s->terminated) {
+        return 0;
+    }
+    if (s->client_left > 0 || !ends_between_messages(&s->from_client)) {
+        return err_set(err, ERR_PEER, "the client left in the middle of a message");
+    }
+    return session_feed_client(s, "X\0\0\0\4", 5, err); /* as if it had said Terminate */
+}
+
+bool session_client_left(const struct session *s)
+{
+    return s->terminated;
 }
 
 void session_shut_down(struct session *s)
@@ -249,9 +278,4 @@ int session_feed_server(struct session *s, const char *p, size_t n, struct err *
 bool session_wants_client(const struct session *s)
 {
     return !s->closing && !s->terminated && !(s->blocked && s->from_client.n >= LIMIT_READ);
-}
-
-bool session_at_frame_boundary(const struct session *s)
-{
-    return s->client_left == 0;
 }

@@ -49,13 +49,17 @@ void session_free(struct session *s); /* takes NULL */
 MUST_USE int session_feed_client(struct session *s, const char *p, size_t n, struct err *err);
 MUST_USE int session_feed_server(struct session *s, const char *p, size_t n, struct err *err);
 
+/* The client sends no more: what it sent is answered, then the session ends. -1: it left in the middle of a
+ * message. */
+MUST_USE int session_client_end(struct session *s, struct err *err);
+/* The client has taken its leave: what is still to come are answers, and the server's end. */
+bool session_client_left(const struct session *s);
+
 /* The service stops: the client is told, if it stands between two messages of the server's, and the session
  * closes. */
 void session_shut_down(struct session *s);
 
 /* False while the session has more of the client's input than it may use: stop reading from the client. */
 bool session_wants_client(const struct session *s);
-/* True when the server stands between two messages of the client, so that a Terminate may be sent. */
-bool session_at_frame_boundary(const struct session *s);
 /* The server reported standard_conforming_strings. */
 void session_set_std_strings(struct session *s, bool on);

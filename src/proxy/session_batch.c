@@ -38,6 +38,7 @@ static void on_asked(struct session *s, bool ok)
     if (!ok) {
         size_t position = s->intents[s->intents_i].position;
         buf_deinit(&s->stash);
+        special_map_set(&s->statements, s->parse_undo->text, s->parse_undo->previous);
         forward_error(s, buf_str(&s->hidden.error), 0, true, position);
         return; /* the server skips to Sync, and so do we */
     }
@@ -48,7 +49,7 @@ static void on_asked(struct session *s, bool ok)
 static void ask_next(struct session *s)
 {
     if (s->intents_i == s->intents_n) {
-        if (expect(s, ANSWER_PARSE, ACTION_FORWARD, 0, NULL)) {
+        if (expect(s, ANSWER_PARSE, ACTION_FORWARD, 0, take_ptr(&s->parse_undo))) {
             send_stash(s);
         }
         return;
@@ -73,7 +74,7 @@ static void parse_ddlx(struct session *s, struct str name, struct special *speci
         special->tag = ddlx.tag;
         sql = ddlx_plan(&s->arena, &ddlx);
     }
-    if (expect(s, ANSWER_PARSE, ACTION_FORWARD, 0, NULL)) {
+    if (expect(s, ANSWER_PARSE, ACTION_FORWARD, 0, take_ptr(&s->parse_undo))) {
         put_parse(&s->scratch, name, str_c(sql));
         send_server(s, &s->scratch);
     }
@@ -101,13 +102,16 @@ void batch_parse(struct session *s, struct str frame, struct str name, struct st
     bool one = statement_split(&s->arena, sql, s->std_strings, &statements, &n, &err) == 0 && n == 1;
     if (!one || name.n > LIMIT_NAME) {
         /* Nothing at all, or several statements: the server answers both. */
+        struct special *undo = special_undo(name, special_map_get(&s->statements, name));
         special_map_set(&s->statements, name, NULL);
-        if (expect(s, ANSWER_PARSE, ACTION_FORWARD, 0, NULL)) {
+        if (expect(s, ANSWER_PARSE, ACTION_FORWARD, 0, undo)) {
             s->out.to_server(s->ctx, frame.p, frame.n);
         }
         return;
     }
     struct special *special = describe(s, &statements[0]);
+    special_unref(s->parse_undo);
+    s->parse_undo = special_undo(name, special_map_get(&s->statements, name));
     if (!special_map_set(&s->statements, name, special)) {
         special_unref(special);
         session_fatal(s, PROXY_TOO_MANY_STATEMENTS);

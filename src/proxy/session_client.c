@@ -75,6 +75,10 @@ static enum look look_at(struct session *s, const struct incoming *in, struct st
     if (!whole && (in->head.total <= LIMIT_PEEK || in->n < LIMIT_PEEK)) {
         return LOOK_MORE;
     }
+    if (!whole && text.n > LIMIT_PEEK) {
+        text.n =
+            LIMIT_PEEK; /* more would not change the answer, and would be looked at again with each read */
+    }
     if (statement_is_plain(text, whole, s->std_strings)) {
         return LOOK_PLAIN;
     }
@@ -105,6 +109,18 @@ static enum outcome on_query(struct session *s, const struct incoming *in)
     return USED;
 }
 
+/* An ordinary statement takes the name of a special one, unless the server refuses it. */
+static enum outcome forward_plain_parse(struct session *s, const struct incoming *in, struct str name)
+{
+    struct special *before = s->skipping ? NULL : special_map_get(&s->statements, name);
+    if (!before) {
+        return forward_expecting(s, in, ANSWER_PARSE);
+    }
+    struct special *undo = special_undo(name, before);
+    special_map_set(&s->statements, name, NULL);
+    return expect(s, ANSWER_PARSE, ACTION_FORWARD, 0, undo) ? forward(s, in) : USED;
+}
+
 static enum outcome on_parse(struct session *s, const struct incoming *in)
 {
     struct str body = body_at_hand(in);
@@ -123,10 +139,7 @@ static enum outcome on_parse(struct session *s, const struct incoming *in)
     case LOOK_MORE:
         return NEED_MORE;
     case LOOK_PLAIN:
-        if (!s->skipping) {
-            special_map_set(&s->statements, name, NULL);
-        }
-        return forward_expecting(s, in, ANSWER_PARSE);
+        return forward_plain_parse(s, in, name);
     case LOOK_WHOLE:
         break;
     }

@@ -16,7 +16,8 @@
 
 #include <assert.h>
 
-static const struct str hidden_name = {"_busbar", 7};
+/* No client types a control character into a name. */
+static const struct str hidden_name = {"\001busbar", 7};
 
 static bool put_closes(struct session *s, uint8_t last_flags)
 {

@@ -105,7 +105,8 @@ struct session {
     struct buf held;           /* answers that the client gets when the hidden transaction has committed */
     struct buf stash;          /* a message of the client that waits for a hidden operation */
     struct special *stash_special;
-    struct intent *intents; /* of a Parse in waiting */
+    struct special *parse_undo; /* of the Parse being asked about */
+    struct intent *intents;     /* of a Parse in waiting */
     size_t intents_n, intents_i;
     struct arena arena; /* of the statement being looked at */
     struct buf scratch; /* a message being written */

@@ -69,7 +69,7 @@ static enum verdict pass_or_hold(struct session *s, struct str frame, bool small
     if (s->held.n == 0) {
         return PASS;
     }
-    if (small) {
+    if (small && s->held.n + frame.n <= LIMIT_HELD_FRAME) {
         buf_put_str(&s->held, frame);
         return DROP;
     }
@@ -82,7 +82,8 @@ static enum verdict complete(struct session *s, struct str frame, enum answer_ki
 {
     struct answer *a = answers_front(&s->answers);
     if (!a || a->kind != kind) {
-        return PASS; /* an answer nobody asked for: the client may make of it what it would without us */
+        session_fatal(s, PROXY_UNASKED_ANSWER);
+        return DROP;
     }
     enum verdict v = a->action == ACTION_HIDDEN ? DROP : pass_or_hold(s, frame, kind == ANSWER_CLOSE);
     answered(s);
@@ -167,11 +168,19 @@ static enum verdict show_tag(struct session *s, const struct answer *a, struct s
     return DROP;
 }
 
+static bool forgets_statements(struct str tag)
+{
+    return str_starts_with(tag, STR("DISCARD ALL")) || str_starts_with(tag, STR("DEALLOCATE ALL"));
+}
+
 static enum verdict on_command_complete(struct session *s, struct str frame)
 {
     struct answer *a = answers_front(&s->answers);
     if (!a) {
         return PASS;
+    }
+    if (forgets_statements(body_of(frame))) {
+        special_map_clear(&s->statements);
     }
     enum verdict v = a->action == ACTION_HIDDEN ? DROP : show_tag(s, a, frame);
     if (a->action == ACTION_SCRIPT) {
@@ -194,13 +203,17 @@ static void ready_status(struct session *s, char status)
     if (s->answers.n == 1 && s->block != BLOCK_HIDDEN) {
         s->block = status == 'I' ? BLOCK_NONE : BLOCK_CLIENT;
     }
+    if (s->answers.n == 1 && status == 'I') {
+        special_map_clear(&s->portals); /* they end with their transaction */
+    }
 }
 
 static enum verdict on_ready(struct session *s, struct str frame)
 {
     struct answer *front = answers_front(&s->answers);
-    if (!front || frame.n != FRAME_HEAD + 1) {
-        return PASS;
+    if (frame.n != FRAME_HEAD + 1) {
+        session_fatal(s, PROXY_BAD_SERVER_MESSAGE);
+        return DROP;
     }
     if (front->kind != ANSWER_SYNC && front->kind != ANSWER_QUERY && front->kind != ANSWER_FUNCTION) {
         session_fatal(s, PROXY_MISSING_ANSWERS);
@@ -220,8 +233,25 @@ static enum verdict on_ready(struct session *s, struct str frame)
     return DROP;
 }
 
+/* The Parse messages that failed, and those that are skipped, have changed no name. The last comes first, for
+ * a name may have changed twice. */
+static void undo_parses(struct session *s)
+{
+    uint32_t n = 0;
+    while (n < s->answers.n && answers_at(&s->answers, n)->kind != ANSWER_SYNC) {
+        n++;
+    }
+    while (n-- > 0) {
+        const struct answer *a = answers_at(&s->answers, n);
+        if (a->kind == ANSWER_PARSE && a->special) {
+            special_map_set(&s->statements, a->special->text, a->special->previous);
+        }
+    }
+}
+
 void skip_to_sync(struct session *s)
 {
+    undo_parses(s);
     while (s->answers.n > 0 && answers_front(&s->answers)->kind != ANSWER_SYNC) {
         struct answer a = answers_pop(&s->answers);
         let_go(s, &a);
@@ -325,7 +355,7 @@ static enum verdict on_error(struct session *s, struct str frame)
     if (front && front->action == ACTION_HIDDEN && s->hidden.active) {
         s->hidden.failed = true;
         buf_reset(&s->hidden.error);
-        buf_put_str(&s->hidden.error, body_of(frame));
+        buf_put_str(&s->hidden.error, frame.n > FRAME_HEAD ? body_of(frame) : STR("\0"));
         if (in_batch(front)) {
             skip_to_sync(s);
         }
@@ -374,6 +404,11 @@ static enum verdict on_parameter(struct session *s, struct str frame)
 /* The server reads CopyData now: Sync and Flush that it meets before CopyDone or CopyFail get no answer. */
 static enum verdict on_copy_in(struct session *s, struct str frame)
 {
+    struct answer *front = answers_front(&s->answers);
+    if (front->action == ACTION_HIDDEN || (front->kind != ANSWER_QUERY && front->kind != ANSWER_EXECUTE)) {
+        session_fatal(s, PROXY_UNASKED_ANSWER);
+        return DROP;
+    }
     bool ended = false;
     for (uint32_t i = 1; i < s->answers.n && !ended;) {
         enum answer_kind kind = (enum answer_kind)answers_at(&s->answers, i)->kind;
@@ -385,7 +420,7 @@ static enum verdict on_copy_in(struct session *s, struct str frame)
         }
     }
     s->copy_in = !ended;
-    return front_hidden(s) ? DROP : pass_or_hold(s, frame, false);
+    return pass_or_hold(s, frame, false);
 }
 
 static enum verdict on_other(struct session *s, struct str frame)
@@ -433,18 +468,41 @@ static bool must_be_whole(const struct session *s, const struct server_rule *rul
     return rule->whole && head.total <= LIMIT_HELD_FRAME;
 }
 
-/* An ErrorResponse too large to look at still ends what it ends. */
+/* An ErrorResponse too large to be read whole passes as it is, and still ends what it ends. */
+static void on_large_error(struct session *s)
+{
+    struct answer *front = answers_front(&s->answers);
+    s->copy_in = false;
+    release_held(s);
+    if (front && front->action == ACTION_SCRIPT) {
+        s->script.failed = true;
+    }
+    if (in_batch(front)) {
+        skip_to_sync(s);
+    }
+}
+
+/* What a server may send when nothing was asked. */
+static bool may_come_any_time(char type)
+{
+    return strchr("ENSA", type) != NULL;
+}
+
 static enum verdict judge(struct session *s, const struct server_rule *rule, struct frame_head head,
                           struct str frame)
 {
-    if (head.total <= LIMIT_HELD_FRAME || head.type == 'D') {
+    if (s->answers.n == 0 && !may_come_any_time(head.type)) {
+        session_fatal(s, PROXY_UNASKED_ANSWER);
+        return DROP;
+    }
+    if (head.total <= LIMIT_HELD_FRAME || !rule->whole) {
         return rule->fn(s, frame);
     }
-    if (head.type == 'E' && in_batch(answers_front(&s->answers))) {
-        release_held(s);
-        skip_to_sync(s);
+    if (head.type == 'E') {
+        on_large_error(s);
     }
-    return PASS;
+    bool mark = head.type == 'N' && str_eq(message_field(body_of(frame), 'C'), STR("UB001"));
+    return mark ? DROP : PASS; /* no guard of ours says that much */
 }
 
 int process_server(struct session *s, const char *p, size_t n, size_t *out_used, struct err *err)
@@ -456,6 +514,7 @@ int process_server(struct session *s, const char *p, size_t n, size_t *out_used,
             size_t piece = n - at < s->server_left ? n - at : s->server_left;
             s->server_left -= piece;
             at += piece;
+            from = s->server_left_dropped ? at : from;
             continue;
         }
         struct frame_head head;
@@ -463,6 +522,7 @@ int process_server(struct session *s, const char *p, size_t n, size_t *out_used,
         const struct server_rule *rule =
             found == FRAME_FOUND ? &server_rules[(unsigned char)head.type] : NULL;
         if (found < 0 || (rule && !rule->fn)) {
+            s->out.to_client(s->ctx, p + from, at - from);
             session_fatal(s, PROXY_BAD_SERVER_MESSAGE);
             return err_set(err, ERR_PEER, "the server sent what is no PostgreSQL message");
         }
@@ -479,6 +539,7 @@ int process_server(struct session *s, const char *p, size_t n, size_t *out_used,
         enum verdict v = judge(s, rule, head, (struct str){p + at, have});
         at += have;
         s->server_left = head.total - have;
+        s->server_left_dropped = v == DROP;
         if (v == DROP) {
             from = at;
         }

@@ -243,14 +243,15 @@ static void hold(const struct step *steps, size_t n, bool expect_closed)
     } while (0)
 
 /* A hidden operation, as the server sees it and as it answers. */
-#define HIDDEN(sql) "P[_busbar|" sql "] B[_busbar|_busbar] E[_busbar] C[P_busbar] C[S_busbar]"
-#define HIDDEN_OK   "1 2 C[OK] 3 3"
-#define ASK         "SELECT busbar.precheck($1, $2, $3)"
-#define PENDING     "SELECT kind, id, version, ops FROM busbar.pending()"
-#define RECORD      "SELECT busbar.record($1::pg_catalog.text::pg_catalog.jsonb)"
-#define REFUSE      "CALL busbar.refuse($1, $2, $3, $4)"
-#define MARK        "N[SINFO|CUB001|Mmark|D{\"id\":7,\"notify\":true}|spublic|tt]"
-#define MARKED      "N[00000 Migration affecting electrified table \"public\".\"t\"]"
+#define HIDDEN(sql) \
+    "P[\001busbar|" sql "] B[\001busbar|\001busbar] E[\001busbar] C[P\001busbar] C[S\001busbar]"
+#define HIDDEN_OK "1 2 C[OK] 3 3"
+#define ASK       "SELECT busbar.precheck($1, $2, $3)"
+#define PENDING   "SELECT kind, id, version, ops FROM busbar.pending()"
+#define RECORD    "SELECT busbar.record($1::pg_catalog.text::pg_catalog.jsonb)"
+#define REFUSE    "CALL busbar.refuse($1, $2, $3, $4)"
+#define MARK      "N[SINFO|CUB001|Mmark|D{\"id\":7,\"notify\":true}|spublic|tt]"
+#define MARKED    "N[00000 Migration affecting electrified table \"public\".\"t\"]"
 /* [{"op":"create_enum","schema":"public","name":"e","values":["a"],"sql":"x"}] */
 #define PENDING_ROW                                                                                 \
     "D[pending|7||5b7b226f70223a226372656174655f656e756d222c22736368656d61223a227075626c6963222c22" \
@@ -325,21 +326,21 @@ static void test_a_migration_that_fails_the_proof_is_refused_at_commit(void **st
          {CLIENT, "Q[commit]", NULL, HIDDEN(PENDING) " S"},
          {SERVER, "1 2 D[pending|7||nonsense] C[SELECT 1] 3 3 Z[T]", NULL, HIDDEN(REFUSE) " S"},
          {SERVER, "1 2 E[SERROR|CUB004|Mno] Z[E]", "E[UB004 no]",
-          "C[P_busbar] C[S_busbar] " HIDDEN("ROLLBACK") " S"},
+          "C[P\001busbar] C[S\001busbar] " HIDDEN("ROLLBACK") " S"},
          {SERVER, "3 3 " HIDDEN_OK " Z[I]", "Z[I]", NULL}, {CLIENT, "Q[select 1]", NULL, "Q[select 1]"});
 }
 
 static void test_what_clients_cannot_follow_is_asked_about_first(void **state)
 {
     (void)state;
-    TALK(
-        {CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
-        {CLIENT, "Q[alter table t drop column c]", NULL, HIDDEN(ASK) " S"},
-        {SERVER, "1 2 E[SERROR|CEX010|Mno] Z[E]", "E[EX010 no] Z[E]", NULL},
-        {CLIENT, "Q[commit]", NULL, "Q[commit]"}, {SERVER, "C[ROLLBACK] Z[I]", "C[ROLLBACK] Z[I]", NULL},
-        {CLIENT, "P[|alter table t drop column c] D[S] H", NULL, "C[P_busbar] C[S_busbar] " HIDDEN(ASK) " H"},
-        {SERVER, "3 3 1 2 E[SERROR|CEX010|Mno]", "E[EX010 no]", "D[S] H"},
-        {CLIENT, "B[|] E[] S", NULL, "B[|] E S"}, {SERVER, "Z[I]", "Z[I]", NULL});
+    TALK({CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+         {CLIENT, "Q[alter table t drop column c]", NULL, HIDDEN(ASK) " S"},
+         {SERVER, "1 2 E[SERROR|CEX010|Mno] Z[E]", "E[EX010 no] Z[E]", NULL},
+         {CLIENT, "Q[commit]", NULL, "Q[commit]"}, {SERVER, "C[ROLLBACK] Z[I]", "C[ROLLBACK] Z[I]", NULL},
+         {CLIENT, "P[|alter table t drop column c] D[S] H", NULL,
+          "C[P\001busbar] C[S\001busbar] " HIDDEN(ASK) " H"},
+         {SERVER, "3 3 1 2 E[SERROR|CEX010|Mno]", "E[EX010 no]", "D[S] H"},
+         {CLIENT, "B[|] E[] S", NULL, "B[|] E S"}, {SERVER, "Z[I]", "Z[I]", NULL});
 }
 
 static void test_ddlx_is_replaced_and_shows_its_own_tag(void **state)
@@ -391,7 +392,7 @@ static void test_a_marked_transaction_cannot_be_prepared(void **state)
          {SERVER, MARK " C[DROP INDEX] Z[T]", MARKED " C[DROP INDEX] Z[T]", NULL},
          {CLIENT, "Q[prepare transaction 'x']", NULL, HIDDEN(REFUSE) " S"},
          {SERVER, "1 2 E[SERROR|C0A000|Mno] Z[E]", "E[0A000 no]",
-          "C[P_busbar] C[S_busbar] " HIDDEN("ROLLBACK") " S"},
+          "C[P\001busbar] C[S\001busbar] " HIDDEN("ROLLBACK") " S"},
          {SERVER, "3 3 " HIDDEN_OK " Z[I]", "Z[I]", NULL});
     TALK({CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
          {CLIENT, "Q[drop index i]", NULL, "Q[drop index i]"},
@@ -399,7 +400,7 @@ static void test_a_marked_transaction_cannot_be_prepared(void **state)
          {CLIENT, "P[|prepare transaction 'x'] B[|] E[] S", NULL,
           "P[|prepare transaction 'x'] B[|] " HIDDEN(REFUSE) " H"},
          {SERVER, "1 2 1 2 E[SERROR|C0A000|Mno]", "1 2 E[0A000 no]", "S"},
-         {SERVER, "Z[E]", NULL, "C[P_busbar] C[S_busbar] " HIDDEN("ROLLBACK") " S"},
+         {SERVER, "Z[E]", NULL, "C[P\001busbar] C[S\001busbar] " HIDDEN("ROLLBACK") " S"},
          {SERVER, "3 3 " HIDDEN_OK " Z[I]", "Z[I]", NULL});
 }
 

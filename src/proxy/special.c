@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { MAP_FIRST = 16 };
+enum { MAP_FIRST = 16, MAP_KEY = 63 };
 
 struct special_entry {
     struct special_entry *next;
@@ -33,9 +33,22 @@ struct special *special_ref(struct special *s)
 void special_unref(struct special *s)
 {
     if (s && --s->refs == 0) {
+        special_unref(s->previous);
         free((void *)(uintptr_t)s->text.p);
         free(s);
     }
+}
+
+struct special *special_undo(struct str name, struct special *previous)
+{
+    struct special *undo = special_new(STATEMENT_PLAIN, name);
+    undo->previous = previous ? special_ref(previous) : NULL;
+    return undo;
+}
+
+static struct str key_of(struct str name)
+{
+    return (struct str){name.p, name.n < MAP_KEY ? name.n : MAP_KEY};
 }
 
 static size_t bucket_of(const struct special_map *m, struct str name)
@@ -61,7 +74,7 @@ struct special *special_map_get(const struct special_map *m, struct str name)
     if (m->n == 0) {
         return NULL;
     }
-    struct special_entry *e = *find(m, name);
+    struct special_entry *e = *find(m, key_of(name));
     return e ? e->special : NULL;
 }
 
@@ -99,6 +112,7 @@ static void remove_name(struct special_map *m, struct str name)
 
 bool special_map_set(struct special_map *m, struct str name, struct special *special)
 {
+    name = key_of(name);
     remove_name(m, name);
     if (!special) {
         return true;

@@ -17,13 +17,18 @@ struct special {
     uint32_t point_at; /* position to put into an error of ours, 1-based characters, 0 for none */
     uint32_t refs;
     struct str text; /* what the client wrote, owned */
+    struct special
+        *previous; /* of an undo: what the name in `text` stood for before (a reference), or NULL */
 };
 
 struct special *special_new(enum statement_kind kind, struct str text);
 struct special *special_ref(struct special *s);
 void special_unref(struct special *s); /* takes NULL */
 
-/* name -> special. Zeroed is empty. */
+/* What puts a name back when the Parse that gave it a new meaning fails. Takes a reference of its own. */
+struct special *special_undo(struct str name, struct special *previous);
+
+/* name -> special. Zeroed is empty. Of a name the first 63 bytes count, as in PostgreSQL (NAMEDATALEN). */
 struct special_map {
     struct special_entry **buckets;
     size_t cap, n;
