@@ -715,3 +715,15 @@ def test_names_survive_any_client_encoding(busbar, ledger, encoding):
         wire.result().ok()
     assert {"числа", "größe"} <= set(ledger.electrified)
     assert "länge" in migrations(busbar.http_port)[-1].sql
+
+
+def test_ddl_at_the_end_of_a_long_script(busbar, truths):
+    """A migration file that begins with 200 kB of data: its DDL is captured all the same."""
+    script = "".join(f"INSERT INTO socks VALUES ({i}, 'a;b');" for i in range(6000)) + "ALTER TABLE truths ADD COLUMN late text;"
+    assert len(script) > 200_000
+    with busbar.wire() as wire:
+        wire.query("DROP TABLE IF EXISTS socks; CREATE TABLE socks (id int, label text)").ok()
+        tags = wire.query(script).ok().tags
+        assert tags[-1] == "ALTER TABLE" and len(tags) == 6001
+        assert wire.value("SELECT count(*) FROM socks") == "6000"
+    assert "ADD COLUMN \"late\"" in migrations(busbar.http_port)[-1].sql

@@ -66,23 +66,31 @@ static enum outcome malformed(struct session *s)
     return USED;
 }
 
-/* Enough of a statement's message to decide on it: all, or the first LIMIT_PEEK bytes of an ordinary one. */
+/* Enough of a statement's message to decide on it: all, or the beginning of a long one that is ordinary. */
 enum look { LOOK_MORE, LOOK_PLAIN, LOOK_WHOLE };
+
+/* Of a long message the first LIMIT_PEEK bytes decide: more would not change the answer, and would be looked
+ * at again with each read. A script, which already here goes on behind a ';', is read whole unless it is too
+ * long for that. */
+static enum look look_at_beginning(struct session *s, const struct incoming *in, struct str text)
+{
+    text.n = text.n < LIMIT_PEEK ? text.n : LIMIT_PEEK;
+    if (!statement_is_plain(text, false, s->std_strings)) {
+        return LOOK_MORE;
+    }
+    bool script = in->head.total <= LIMIT_SCRIPT && !statement_is_plain(text, true, s->std_strings);
+    return script ? LOOK_MORE : LOOK_PLAIN;
+}
 
 static enum look look_at(struct session *s, const struct incoming *in, struct str text)
 {
-    bool whole = is_whole(in);
-    if (!whole && (in->head.total <= LIMIT_PEEK || in->n < LIMIT_PEEK)) {
+    if (is_whole(in)) {
+        return statement_is_plain(text, true, s->std_strings) ? LOOK_PLAIN : LOOK_WHOLE;
+    }
+    if (in->head.total <= LIMIT_PEEK || in->n < LIMIT_PEEK) {
         return LOOK_MORE;
     }
-    if (!whole && text.n > LIMIT_PEEK) {
-        text.n =
-            LIMIT_PEEK; /* more would not change the answer, and would be looked at again with each read */
-    }
-    if (statement_is_plain(text, whole, s->std_strings)) {
-        return LOOK_PLAIN;
-    }
-    return whole ? LOOK_WHOLE : LOOK_MORE;
+    return look_at_beginning(s, in, text);
 }
 
 static enum outcome on_query(struct session *s, const struct incoming *in)
@@ -210,6 +218,9 @@ static enum outcome on_close(struct session *s, const struct incoming *in)
 
 static enum outcome on_sync(struct session *s, const struct incoming *in)
 {
+    if (in->head.total != FRAME_HEAD) {
+        return malformed(s);
+    }
     if (s->copy_in) {
         return forward(s, in); /* "ignored" while the server reads CopyData: no answer will come */
     }
