@@ -80,19 +80,6 @@ static void parse_ddlx(struct session *s, struct str name, struct special *speci
     }
 }
 
-static struct special *describe(struct session *s, const struct statement *st)
-{
-    struct special *special = special_new(st->kind, st->text);
-    special->chain = st->chain;
-    special->wrap = st->kind == STATEMENT_DDL || st->kind == STATEMENT_DDLX ||
-                    st->kind == STATEMENT_ELECTRIFY || (st->kind == STATEMENT_DO && st->wrap);
-    if (st->kind == STATEMENT_ELECTRIFY) {
-        special->tag = "ELECTRIC ENABLE";
-    }
-    (void)s;
-    return special;
-}
-
 void batch_parse(struct session *s, struct str frame, struct str name, struct str sql)
 {
     struct statement *statements;
@@ -109,7 +96,7 @@ void batch_parse(struct session *s, struct str frame, struct str name, struct st
         }
         return;
     }
-    struct special *special = describe(s, &statements[0]);
+    struct special *special = special_of(&statements[0]);
     special_unref(s->parse_undo);
     s->parse_undo = special_undo(name, special_map_get(&s->statements, name));
     if (!special_map_set(&s->statements, name, special)) {

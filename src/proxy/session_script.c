@@ -21,27 +21,14 @@
 
 static void script_next(struct session *s);
 
-static bool wants_wrap(const struct statement *st)
-{
-    switch (st->kind) {
-    case STATEMENT_DDL:
-    case STATEMENT_DDLX:
-    case STATEMENT_ELECTRIFY:
-        return true;
-    case STATEMENT_DO:
-        return st->wrap;
-    default:
-        return false;
-    }
-}
-
 /* True when some statement needs more than to be sent. */
 static bool needs_us(const struct session *s)
 {
     for (size_t i = 0; i < s->script.n; i++) {
         const struct statement *st = &s->script.statements[i];
         bool ends = st->kind == STATEMENT_COMMIT || st->kind == STATEMENT_PREPARE_TRANSACTION;
-        if (wants_wrap(st) || st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY || (ends && s->marks_n > 0)) {
+        if (wants_transaction(st) || st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY ||
+            (ends && s->marks_n > 0)) {
             return true;
         }
     }
@@ -369,7 +356,7 @@ static bool must_wrap(const struct session *s)
         return false;
     }
     if (stands_alone(sc->statements[sc->first].kind)) {
-        return wants_wrap(&sc->statements[sc->first]);
+        return wants_transaction(&sc->statements[sc->first]);
     }
     for (size_t i = sc->first; i < sc->n; i++) {
         switch (sc->statements[i].kind) {
@@ -380,7 +367,7 @@ static bool must_wrap(const struct session *s)
         case STATEMENT_ROLLBACK:
             return true;
         default:
-            if (wants_wrap(&sc->statements[i])) {
+            if (wants_transaction(&sc->statements[i])) {
                 return true;
             }
         }
@@ -484,7 +471,7 @@ static bool needs_no_drain(const struct session *s)
         return false;
     }
     for (size_t i = 0; i < s->script.n; i++) {
-        if (wants_wrap(&s->script.statements[i]) ||
+        if (wants_transaction(&s->script.statements[i]) ||
             s->script.statements[i].kind == STATEMENT_DDL_INDEX_CONCURRENTLY) {
             return false;
         }

@@ -15,6 +15,29 @@ struct special_entry {
     char name[];
 };
 
+bool wants_transaction(const struct statement *st)
+{
+    switch (st->kind) {
+    case STATEMENT_DDL:
+    case STATEMENT_DDLX:
+    case STATEMENT_ELECTRIFY:
+        return true;
+    case STATEMENT_DO:
+        return st->wrap;
+    default:
+        return false;
+    }
+}
+
+struct special *special_of(const struct statement *st)
+{
+    struct special *s = special_new(st->kind, st->text);
+    s->chain = st->chain;
+    s->wrap = wants_transaction(st);
+    s->tag = st->kind == STATEMENT_ELECTRIFY ? "ELECTRIC ENABLE" : NULL;
+    return s;
+}
+
 struct special *special_new(enum statement_kind kind, struct str text)
 {
     struct special *s = mem_zalloc(sizeof *s);

@@ -21,6 +21,11 @@ struct special {
         *previous; /* of an undo: what the name in `text` stood for before (a reference), or NULL */
 };
 
+/* True when the statement, run outside a transaction block, needs a hidden transaction around it: it may be
+ * part of a migration. */
+bool wants_transaction(const struct statement *st);
+
+struct special *special_of(const struct statement *st);
 struct special *special_new(enum statement_kind kind, struct str text);
 struct special *special_ref(struct special *s);
 void special_unref(struct special *s); /* takes NULL */
