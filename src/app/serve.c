@@ -35,7 +35,8 @@ struct serve {
     struct install *install;
     struct timer *retry;
     struct sigwatch *signals[3];
-    bool announced;                                 /* ready was said once */
+    bool announced; /* ready was said once */
+    bool suspect;   /* our own connection was lost; whether the database is, the next attempt will tell */
     char logged_down[sizeof((struct err *)0)->msg]; /* the last reason that was logged, and when */
     uint64_t logged_down_ms;
     bool failed;
@@ -134,7 +135,9 @@ static void on_installed(void *ctx, const struct install_outcome *o)
 static void prepare(struct serve *sv)
 {
     timer_stop(sv->retry);
-    not_ready(sv, "the database is being prepared", "");
+    if (!sv->api_state.ready) {
+        not_ready(sv, "the database is being prepared", "");
+    }
     sv->install = install_start(sv->client, &install_embedded, on_installed, sv);
 }
 
@@ -183,10 +186,15 @@ static void on_client_state(void *ctx, enum pg_client_state state, const struct 
     case PG_CLIENT_UP:
         log_info(NULL, "connected to the database");
         sv->logged_down[0] = '\0';
+        sv->suspect = false;
         prepare(sv);
         return;
     case PG_CLIENT_DOWN:
         log_down(sv, why->err.msg);
+        if (sv->api_state.ready && !sv->suspect) {
+            sv->suspect = true; /* clients still try for themselves */
+            return;
+        }
         not_ready(sv, "the database is not reachable", why->err.msg);
         return;
     case PG_CLIENT_CONNECTING:
