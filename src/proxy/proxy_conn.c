@@ -30,6 +30,11 @@ enum { GATE_TIMEOUT_MS = 60000, CLOSING_TIMEOUT_MS = 5000 };
 
 enum conn_state { CONN_GATE, CONN_LOGIN, CONN_OPEN, CONN_CLOSING };
 
+/* A CancelRequest on its way upstream. Either side may go first. */
+struct cancelling {
+    struct conn *asker; /* NULL: gone */
+};
+
 struct conn {
     struct conn *next, **link; /* in proxy.conns */
     struct proxy *proxy;
@@ -39,6 +44,7 @@ struct conn {
     struct buf gate_in;
     struct timer *timer;
     struct login *login;
+    struct cancelling *cancelling; /* this conn is a CancelRequest being passed on */
     struct upstream *upstream;
     struct session *session;
     uint32_t cancel_secret;
@@ -107,6 +113,9 @@ static void conn_free(struct conn *c)
     stream_free(c->client);
     stream_free(c->server);
     login_cancel(c->login);
+    if (c->cancelling) {
+        c->cancelling->asker = NULL;
+    }
     upstream_free(c->upstream);
     session_free(c->session);
     drop_gate(c);
@@ -414,12 +423,19 @@ static void on_login(void *ctx, struct upstream *up, const struct login_error *e
 
 /* --- the gate --- */
 
+/* Only now may the asker's connection end: its client takes that as a sign that the cancel has been
+ * delivered, and goes on with its next statement, which must not be the one that is cancelled. */
 static void on_cancelled(void *ctx, const struct err *error)
 {
-    (void)ctx;
+    struct cancelling *x = ctx;
     if (error) {
         log_warning(NULL, "a cancel request could not be passed on: %s", error->msg);
     }
+    if (x->asker) {
+        x->asker->cancelling = NULL;
+        conn_close(x->asker);
+    }
+    free(x);
 }
 
 static void cancel(struct conn *asker)
@@ -429,11 +445,15 @@ static void cancel(struct conn *asker)
         if (c->state == CONN_OPEN && (uint32_t)c->upstream->backend_pid == su->pid &&
             mem_equal_secret(&c->cancel_secret, &su->secret, sizeof su->secret)) {
             log_info(c->prefix, "cancel requested");
-            cancel_send(asker->proxy->loop, c->upstream->cancel, on_cancelled, NULL);
+            asker->cancelling = mem_zalloc(sizeof *asker->cancelling);
+            asker->cancelling->asker = asker;
+            stream_pause(asker->client);
+            cancel_send(asker->proxy->loop, c->upstream->cancel, on_cancelled, asker->cancelling);
             return;
         }
     }
     log_info(asker->prefix, "a cancel request with an unknown key");
+    conn_close(asker);
 }
 
 static void gate_step(struct conn *c)
@@ -457,7 +477,6 @@ static void gate_step(struct conn *c)
         break;
     case GATE_CANCEL:
         cancel(c);
-        conn_close(c);
         break;
     case GATE_PASSED:
         start_login(c);
