@@ -313,7 +313,6 @@ static void hidden_sync(struct session *s, session_done done)
     s->rollback_at_sync = false;
     s->hidden.active = true;
     s->hidden.failed = false;
-    s->hidden.end = HIDDEN_SYNC;
     s->hidden.done = done;
     session_block(s);
     if (expect(s, ANSWER_SYNC, ACTION_HIDDEN, ANSWER_LAST, NULL)) {

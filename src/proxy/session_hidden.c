@@ -48,7 +48,6 @@ void hidden_run(struct session *s, enum hidden_end end, struct str sql, const st
     assert(!s->hidden.active);
     s->hidden.active = true;
     s->hidden.failed = false;
-    s->hidden.end = end;
     s->hidden.done = done;
     buf_reset(&s->hidden.rows);
     buf_reset(&s->hidden.error);

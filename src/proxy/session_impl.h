@@ -55,7 +55,6 @@ struct script {
 
 struct hidden {
     bool active;
-    enum hidden_end end;
     session_done done;
     bool failed;
     bool leftover;    /* an earlier one failed half way: its statement and portal may still exist */
@@ -153,7 +152,9 @@ void find_intents(struct session *s, struct arena *arena, struct str statement, 
 /* --- session_script.c --- */
 /* A simple Query that may not be ordinary; body is its text without the NUL, frame the whole message. */
 void script_query(struct session *s, struct str frame, struct str text);
-void script_piece_done(struct session *s);            /* its ReadyForQuery came */
+void script_piece_done(struct session *s); /* its ReadyForQuery came */
+/* Characters of the client's text before a statement: what positions in the server's errors lack. */
+size_t script_chars_before(const struct session *s, size_t statement);
 struct str script_statement(const struct session *s); /* the statement in flight; p NULL when unknown */
 
 /* --- session_batch.c --- */

@@ -86,20 +86,21 @@ static void on_rolled_back(struct session *s, bool ok)
     script_ready(s, 'I');
 }
 
+/* Ends the transaction, the client's too when its COMMIT is refused: so does a COMMIT that PostgreSQL
+ * refuses. */
+static void roll_back(struct session *s)
+{
+    hidden_run(s, HIDDEN_SYNC, STR("ROLLBACK"), NULL, 0, on_rolled_back);
+}
+
 /* Something failed and the client knows: what we opened goes, what the client opened is its own to end. */
 static void script_fail(struct session *s)
 {
     if (s->block == BLOCK_HIDDEN) {
-        hidden_run(s, HIDDEN_SYNC, STR("ROLLBACK"), NULL, 0, on_rolled_back);
+        roll_back(s);
         return;
     }
     script_ready(s, s->status);
-}
-
-/* A COMMIT that we refuse ends the client's transaction, as a COMMIT that PostgreSQL refuses does. */
-static void commit_fail(struct session *s)
-{
-    hidden_run(s, HIDDEN_SYNC, STR("ROLLBACK"), NULL, 0, on_rolled_back);
 }
 
 static void show_hidden_error(struct session *s, size_t shift, size_t point_at)
@@ -120,7 +121,7 @@ static void on_hidden_commit(struct session *s, bool ok)
 static void on_proved_for_hidden_commit(struct session *s, bool ok)
 {
     if (!ok) {
-        commit_fail(s);
+        roll_back(s);
         return;
     }
     hidden_run(s, HIDDEN_SYNC, STR("COMMIT"), NULL, 0, on_hidden_commit);
@@ -156,10 +157,10 @@ static struct statement *current(struct session *s)
     return &s->script.statements[s->script.first];
 }
 
-static size_t chars_before(const struct session *s, const struct statement *st)
+size_t script_chars_before(const struct session *s, size_t statement)
 {
     size_t chars = 0;
-    for (size_t i = 0; i < st->offset; i++) {
+    for (size_t i = 0; i < s->script.statements[statement].offset; i++) {
         chars += ((unsigned char)s->script.text.p[i] & 0xC0) != 0x80;
     }
     return chars;
@@ -185,7 +186,7 @@ static void on_asked(struct session *s, bool ok)
 {
     struct script *sc = &s->script;
     if (!ok) {
-        show_hidden_error(s, chars_before(s, current(s)), sc->intents[sc->intents_i].position);
+        show_hidden_error(s, script_chars_before(s, s->script.first), sc->intents[sc->intents_i].position);
         script_fail(s);
         return;
     }
@@ -211,7 +212,7 @@ static void ask_next(struct session *s)
 static void collect_intents(struct session *s)
 {
     struct script *sc = &s->script;
-    size_t base = chars_before(s, current(s));
+    size_t base = script_chars_before(s, s->script.first);
     sc->intents = NULL;
     sc->intents_n = 0;
     sc->intents_i = 0;
@@ -226,7 +227,7 @@ static void collect_intents(struct session *s)
         if (n == 0 || sc->intents_n + n > LIMIT_ASKED) {
             continue;
         }
-        size_t shift = chars_before(s, st) - base;
+        size_t shift = script_chars_before(s, i) - base;
         struct intent *all = arena_alloc_array(&sc->arena, sc->intents_n + n, sizeof *all);
         if (sc->intents_n) {
             memcpy(all, sc->intents, sc->intents_n * sizeof *all);
@@ -288,7 +289,7 @@ static void run_ddlx(struct session *s)
 static void on_proved_for_commit(struct session *s, bool ok)
 {
     if (!ok) {
-        commit_fail(s);
+        roll_back(s);
         return;
     }
     struct statement *st = current(s);
@@ -309,7 +310,7 @@ static void on_two_phase_refused(struct session *s, bool ok)
 {
     (void)ok; /* raise_error() has seen to it that it failed */
     show_hidden_error(s, 0, 0);
-    commit_fail(s);
+    roll_back(s);
 }
 
 static void run_prepare_transaction(struct session *s)

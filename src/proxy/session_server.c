@@ -16,9 +16,8 @@
 
 /* What becomes of the message at hand. */
 enum verdict {
-    PASS,      /* to the client, unchanged */
-    DROP,      /* swallowed, or something else was sent in its place */
-    WAIT_MORE, /* must be whole first */
+    PASS, /* to the client, unchanged */
+    DROP, /* swallowed, or something else was sent in its place */
 };
 
 typedef enum verdict server_fn(struct session *s, struct str frame);
@@ -325,10 +324,7 @@ static enum verdict show_error(struct session *s, const struct answer *a, struct
     release_held(s);
     if (a && a->action == ACTION_SCRIPT) {
         struct script *sc = &s->script;
-        struct str before = {sc->text.p, sc->statements[sc->first].offset};
-        for (size_t i = 0; i < before.n; i++) {
-            shift += ((unsigned char)before.p[i] & 0xC0) != 0x80;
-        }
+        shift = script_chars_before(s, sc->first);
         injected = sc->injected;
         point_at = sc->point_at;
         sc->failed = true;
