@@ -91,7 +91,7 @@ static void open_api(struct bench *b, const char *cluster)
     struct err err = ERR_INIT;
     struct pg_client_options client = {.url = getenv(cluster), .application_name = "api live"};
     struct api_options options = {
-        .http = {.address = "127.0.0.1"}, .state = &b->state, .version = "0.1.0", .fill = fill, .ctx = b};
+        .http.listen.address = "127.0.0.1", .state = &b->state, .version = "0.1.0", .fill = fill, .ctx = b};
     assert_non_null(client.url);
     b->client = pg_client_new(b->loop, &client, on_state, b);
     options.client = b->client;

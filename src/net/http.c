@@ -412,18 +412,18 @@ static const struct lws_protocols protocols[] = {
     {NULL, NULL, 0, 0, 0, NULL, 0},
 };
 
-static void on_connection(void *ctx, int fd, const char *peer)
+static void on_connection(void *ctx, int fd, const struct peer *peer)
 {
     struct http_server *s = ctx;
     if (s->connections >= s->max_connections) {
-        log_debug(NULL, "http: too many connections peer=%s", peer);
+        log_debug(NULL, "http: too many connections peer=%s", peer->text);
         close(fd);
         return;
     }
     lws_sock_file_fd_type socket = {.sockfd = fd};
     struct lws_vhost *vhost = lws_get_vhost_by_name(s->lws, "default");
     if (!lws_adopt_descriptor_vhost(vhost, LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP, socket, NULL, NULL)) {
-        log_debug(NULL, "http: connection not taken peer=%s", peer); /* and closed */
+        log_debug(NULL, "http: connection not taken peer=%s", peer->text); /* and closed */
     }
 }
 
@@ -561,8 +561,7 @@ int http_server_new(struct loop *loop, const struct http_options *options, http_
     s->handler = handler;
     s->ctx = ctx;
     s->max_connections = options->max_connections ? options->max_connections : HTTP_CONNECTIONS;
-    if (listener_new(loop, options->address, options->ipv6, options->port, on_connection, s, &s->listener,
-                     err) < 0 ||
+    if (listener_new(loop, &options->listen, on_connection, s, &s->listener, err) < 0 ||
         create_context(s, err) < 0) {
         http_server_free(s);
         return -1;

@@ -7,15 +7,14 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "net/listener.h"
 #include "net/loop.h"
 
 struct http_server;
 struct http_request;
 
 struct http_options {
-    const char *address; /* as listener_new() */
-    bool ipv6;
-    uint16_t port;            /* 0 takes a free one */
+    struct listen_options listen;
     unsigned max_connections; /* more are closed as they come; 0: HTTP_CONNECTIONS */
 };
 

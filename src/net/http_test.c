@@ -82,7 +82,7 @@ static void on_tick(void *ctx)
 static void start_server(struct bench *b, unsigned max)
 {
     struct err err = ERR_INIT;
-    struct http_options options = {.address = "127.0.0.1", .max_connections = max};
+    struct http_options options = {.listen.address = "127.0.0.1", .max_connections = max};
     if (http_server_new(b->loop, &options, on_request, b, &b->server, &err) < 0) {
         fail_msg("%s", err.msg);
     }
@@ -492,8 +492,8 @@ static void a_port_in_use_is_said(void **state)
     struct bench *b = *state;
     struct err err = ERR_INIT;
     struct http_server *second = NULL;
-    struct http_options options = {.address = "127.0.0.1", .port = http_server_port(b->server)};
-    assert_true(options.port > 0);
+    struct http_options options = {.listen = {.address = "127.0.0.1", .port = http_server_port(b->server)}};
+    assert_true(options.listen.port > 0);
     assert_int_equal(http_server_new(b->loop, &options, on_request, b, &second, &err), -1);
     assert_null(second);
     assert_int_equal(err.code, EADDRINUSE);

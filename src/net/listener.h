@@ -1,21 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Listening TCP sockets on the loop: one port on every address that a name stands for. */
+/* Listening sockets on the loop: a TCP port on every address that a name stands for, a unix socket, and those
+ * that were handed to the process. */
 #pragma once
 
 #include "base/err.h"
 #include "net/loop.h"
 
+#include <stddef.h>
+
 struct listener;
 
-/* fd: connected, non-blocking, the callee's from now on. peer: "address:port", valid during the call. */
-typedef void (*listener_fn)(void *ctx, int fd, const char *peer);
+struct peer {
+    char text[80]; /* "address:port", or "unix pid=… uid=…" */
+    bool local;    /* by a unix socket */
+};
 
-/*
- * address: an IP address, "localhost" (both loopback addresses, as far as the machine has them), or NULL for
- * every address (dual stack when ipv6, else IPv4 only). port 0 takes a free one. Fails when no address could
- * be bound; the message names address, port and reason.
- */
-MUST_USE int listener_new(struct loop *loop, const char *address, bool ipv6, uint16_t port, listener_fn fn,
-                          void *ctx, struct listener **out_listener, struct err *err);
-uint16_t listener_port(const struct listener *l);
+/* fd: connected, non-blocking, the callee's from now on. peer is valid during the call. */
+typedef void (*listener_fn)(void *ctx, int fd, const struct peer *peer);
+
+struct listen_options {
+    /* An IP address, "localhost" (both loopback addresses, as far as the machine has them), or NULL for every
+     * address (dual stack when ipv6, else IPv4 only). */
+    const char *address;
+    bool ipv6;
+    uint16_t port;   /* 0 takes a free one */
+    bool reuse_port; /* SO_REUSEPORT: the next process may listen before this one has stopped */
+    /* A folder for a unix socket named as PostgreSQL names its own (.s.PGSQL.<port>), so that psql -h FOLDER
+     * finds it; NULL: none. */
+    const char *socket_folder;
+    /* Sockets that listen already (socket activation): taken over, instead of address and socket_folder. */
+    const int *inherited;
+    size_t inherited_n;
+};
+
+enum { LISTENER_SOCKETS = 16 };
+
+/* Fails when an address could not be bound; the message names address, port and reason. The descriptors in
+ * `inherited` are the caller's if it fails. */
+MUST_USE int listener_new(struct loop *loop, const struct listen_options *options, listener_fn fn, void *ctx,
+                          struct listener **out_listener, struct err *err);
+uint16_t listener_port(const struct listener *l); /* 0 when there are only inherited unix sockets */
+/* Accepts who has connected to a socket of our own: they would be reset when it closes. (Those of a socket
+ * that was handed to us are for the next process.) */
+void listener_accept_waiting(struct listener *l);
 void listener_free(struct listener *l); /* takes NULL */

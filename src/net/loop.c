@@ -7,6 +7,8 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -15,8 +17,22 @@ struct deferred {
     void *ctx;
 };
 
+struct posted {
+    post_fn fn;
+    void *ctx;
+};
+
+/* What other threads have posted; the only thing here that they touch. */
+struct mailbox {
+    pthread_mutex_t lock;
+    uv_async_t wake;
+    struct posted *items;
+    size_t n, cap;
+};
+
 struct loop {
     uv_loop_t uv;
+    struct mailbox mailbox;
     uv_check_t check;     /* runs what was deferred while polling */
     uv_prepare_t prepare; /* ... and by timers and close callbacks, before polling waits */
     char *read_buffer;
@@ -68,10 +84,60 @@ static void on_prepare(uv_prepare_t *handle)
     run_deferred(CONTAINER_OF(handle, struct loop, prepare));
 }
 
+static void on_posted(uv_async_t *handle)
+{
+    struct mailbox *m = CONTAINER_OF(handle, struct mailbox, wake);
+    pthread_mutex_lock(&m->lock);
+    struct posted *items = m->items;
+    size_t n = m->n;
+    m->items = NULL;
+    m->n = m->cap = 0;
+    pthread_mutex_unlock(&m->lock);
+    for (size_t i = 0; i < n; i++) {
+        items[i].fn(items[i].ctx);
+    }
+    free(items);
+}
+
+void loop_post(struct loop *loop, post_fn fn, void *ctx)
+{
+    struct mailbox *m = &loop->mailbox;
+    pthread_mutex_lock(&m->lock);
+    if (m->n == m->cap) {
+        m->cap = m->cap ? m->cap * 2 : 16;
+        m->items = mem_realloc(m->items, m->cap * sizeof *m->items);
+    }
+    m->items[m->n++] = (struct posted){fn, ctx};
+    pthread_mutex_unlock(&m->lock);
+    must(uv_async_send(&m->wake));
+}
+
+void loop_post_forget(struct loop *loop, const void *ctx)
+{
+    struct mailbox *m = &loop->mailbox;
+    size_t kept = 0;
+    pthread_mutex_lock(&m->lock);
+    for (size_t i = 0; i < m->n; i++) {
+        if (m->items[i].ctx != ctx) {
+            m->items[kept++] = m->items[i];
+        }
+    }
+    m->n = kept;
+    pthread_mutex_unlock(&m->lock);
+}
+
+static void mailbox_open(struct loop *loop)
+{
+    must(pthread_mutex_init(&loop->mailbox.lock, NULL));
+    must(uv_async_init(&loop->uv, &loop->mailbox.wake, on_posted));
+    uv_unref((uv_handle_t *)&loop->mailbox.wake);
+}
+
 struct loop *loop_new(void)
 {
     struct loop *loop = mem_zalloc(sizeof *loop);
     must(uv_loop_init(&loop->uv));
+    mailbox_open(loop);
     must(uv_prepare_init(&loop->uv, &loop->prepare));
     must(uv_prepare_start(&loop->prepare, on_prepare));
     uv_unref((uv_handle_t *)&loop->prepare);
@@ -87,7 +153,9 @@ void loop_free(struct loop *loop)
     if (!loop) {
         return;
     }
+    on_posted(&loop->mailbox.wake);
     run_deferred(loop); /* frees what objects left for later */
+    uv_close((uv_handle_t *)&loop->mailbox.wake, NULL);
     uv_close((uv_handle_t *)&loop->check, NULL);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
     while (uv_run(&loop->uv, UV_RUN_DEFAULT) !=
@@ -96,6 +164,8 @@ void loop_free(struct loop *loop)
     int rc = uv_loop_close(&loop->uv);
     assert(rc == 0); /* UV_EBUSY: some object was not freed */
     (void)rc;
+    pthread_mutex_destroy(&loop->mailbox.lock);
+    free(loop->mailbox.items);
     free(loop->deferred);
     free(loop->read_buffer);
     free(loop);
@@ -286,4 +356,69 @@ void loop_work(struct loop *loop, void (*work)(void *ctx), void (*done)(void *ct
     w->done = done;
     w->ctx = ctx;
     must(uv_queue_work(&loop->uv, &w->uv, on_work, on_work_done));
+}
+
+struct loop_thread {
+    struct loop *loop;
+    pthread_t thread;
+};
+
+static void *thread_main(void *arg)
+{
+    struct loop_thread *t = arg;
+    uv_ref((uv_handle_t *)&t->loop->mailbox.wake); /* there is always something to wait for */
+    loop_run(t->loop);
+    uv_unref((uv_handle_t *)&t->loop->mailbox.wake);
+    return NULL;
+}
+
+static int start_thread(struct loop_thread *t, const char *name)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&t->thread, NULL, thread_main, t);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc == 0) {
+        pthread_setname_np(t->thread, name);
+    }
+    return rc;
+}
+
+int loop_thread_new(const char *name, struct loop_thread **out_thread, struct err *err)
+{
+    struct loop_thread *t = mem_zalloc(sizeof *t);
+    t->loop = loop_new();
+    int rc = start_thread(t, name);
+    if (rc != 0) {
+        loop_free(t->loop);
+        free(t);
+        return err_set_errno(err, rc, "cannot start a thread");
+    }
+    *out_thread = t;
+    return 0;
+}
+
+struct loop *loop_thread_loop(struct loop_thread *t)
+{
+    return t->loop;
+}
+
+static void stop_own_loop(void *ctx)
+{
+    loop_stop(ctx);
+}
+
+void loop_thread_stop(struct loop_thread *t)
+{
+    loop_post(t->loop, stop_own_loop, t->loop);
+    pthread_join(t->thread, NULL);
+}
+
+void loop_thread_free(struct loop_thread *t)
+{
+    if (t) {
+        loop_free(t->loop);
+        free(t);
+    }
 }

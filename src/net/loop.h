@@ -48,6 +48,22 @@ void sigwatch_free(struct sigwatch *s); /* takes NULL */
 /* Runs `work` on a helper thread, then `done` on the loop. Cannot be cancelled: ctx must live until done. */
 void loop_work(struct loop *loop, void (*work)(void *ctx), void (*done)(void *ctx), void *ctx);
 
+/* From any thread: runs fn on the loop's thread, soon, in the order given. What is still waiting when the
+ * loop is freed runs then. */
+typedef void (*post_fn)(void *ctx);
+void loop_post(struct loop *loop, post_fn fn, void *ctx);
+/* On the loop's thread: what is waiting with this ctx will not run. */
+void loop_post_forget(struct loop *loop, const void *ctx);
+
+/* A thread that runs a loop of its own. It takes no signals: those go to the thread that made it. */
+struct loop_thread;
+MUST_USE int loop_thread_new(const char *name, struct loop_thread **out_thread, struct err *err);
+struct loop *
+loop_thread_loop(struct loop_thread *t); /* for loop_post(); objects are made on the thread itself */
+/* Ends the loop and waits for the thread. Its objects must have been freed, on the thread itself. */
+void loop_thread_stop(struct loop_thread *t);
+void loop_thread_free(struct loop_thread *t); /* after loop_thread_stop(); as loop_free(). Takes NULL */
+
 /* Runs fn once at the end of this turn of the loop, before it waits again. */
 typedef void (*defer_fn)(void *ctx);
 void loop_defer(struct loop *loop, defer_fn fn, void *ctx);
