@@ -7,10 +7,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *ready(void *ctx)
+static bool refused(void *ctx, enum proxy_error *out_error, const char **out_what)
 {
     (void)ctx;
-    return NULL;
+    (void)out_error;
+    (void)out_what;
+    return false;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -25,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct gate_policy policy = {.method = data[0] & 1 ? GATE_MD5 : GATE_SCRAM,
                                  .password = STR("secret"),
                                  .verifier = &verifier,
-                                 .not_ready = ready};
+                                 .refused = refused};
     struct gate g;
     struct buf out = BUF_INIT(LIMIT_HELD_FRAME);
     struct str in = {(const char *)data + 1, size - 1};

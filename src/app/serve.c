@@ -16,7 +16,7 @@
 #include "net/loop.h"
 #include "pg/client.h"
 #include "pg/install.h"
-#include "proxy/proxy_conn.h"
+#include "proxy/proxy.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -219,18 +219,19 @@ static void on_signal(void *ctx, int signum)
 static void fill_numbers(void *ctx, struct api_numbers *n)
 {
     struct serve *sv = ctx;
-    const struct proxy_stats *stats = proxy_stats(sv->proxy);
-    n->sessions = stats->sessions;
-    n->sessions_total = stats->sessions_total;
-    n->logins_refused = stats->logins_refused;
-    n->bytes_from_clients = stats->bytes_from_clients;
-    n->bytes_from_server = stats->bytes_from_server;
-    n->messages_from_clients = stats->counters.messages_from_clients;
-    n->messages_from_server = stats->counters.messages_from_server;
-    n->statements_inspected = stats->counters.statements_inspected;
-    n->migrations_recorded = stats->counters.migrations_recorded;
-    n->migrations_refused = stats->counters.migrations_refused;
-    n->ddlx_statements = stats->counters.ddlx_statements;
+    struct proxy_stats stats;
+    proxy_read_stats(sv->proxy, &stats);
+    n->sessions = stats.sessions;
+    n->sessions_total = stats.sessions_total;
+    n->logins_refused = stats.logins_refused;
+    n->bytes_from_clients = stats.bytes_from_clients;
+    n->bytes_from_server = stats.bytes_from_server;
+    n->messages_from_clients = stats.messages_from_clients;
+    n->messages_from_server = stats.messages_from_server;
+    n->statements_inspected = stats.statements_inspected;
+    n->migrations_recorded = stats.migrations_recorded;
+    n->migrations_refused = stats.migrations_refused;
+    n->ddlx_statements = stats.ddlx_statements;
 }
 
 /* --- start and end --- */
@@ -238,15 +239,17 @@ static void fill_numbers(void *ctx, struct api_numbers *n)
 static int open_ports(struct serve *sv, struct err *err)
 {
     const struct config *config = sv->config;
-    struct proxy_options proxy = {.listen = config->listen,
-                                  .ipv6 = config->use_ipv6,
-                                  .port = config->proxy.port,
-                                  .method = config->proxy.auth == PROXY_AUTH_MD5 ? GATE_MD5 : GATE_SCRAM,
-                                  .password = config->proxy.password,
-                                  .url = config->database.conninfo,
-                                  .require_ssl = config->database.require_ssl};
+    struct proxy_options proxy = {
+        .listen = {.address = config->listen, .ipv6 = config->use_ipv6, .port = config->proxy.port},
+        .policy = {.method = config->proxy.auth == PROXY_AUTH_MD5 ? GATE_MD5 : GATE_SCRAM,
+                   .password = config->proxy.password,
+                   .url = config->database.conninfo,
+                   .require_ssl = config->database.require_ssl,
+                   .max_connections = 1000,
+                   .login_timeout_ms = 60000},
+        .workers = 2};
     struct api_options api = {
-        .http = {.address = config->listen, .ipv6 = config->use_ipv6, .port = config->http_port},
+        .http.listen = {.address = config->listen, .ipv6 = config->use_ipv6, .port = config->http_port},
         .client = sv->client,
         .state = &sv->api_state,
         .version = busbar_version,

@@ -21,6 +21,8 @@ enum {
         80 * 1024 * 1024,    /* unsent bytes to one peer, whatever happens: a migration text and then some */
     LIMIT_SEGMENTS = 100000, /* statements in one simple Query that has to be cut up */
     LIMIT_CAPTURE = 64 * 1024 * 1024, /* answer to a hidden query of ours */
-    LIMIT_ASKED = 16,     /* things one statement does that the database is asked about beforehand */
+    LIMIT_ASKED = 16, /* things one statement does that the database is asked about beforehand */
+    LIMIT_SURPLUS_CONNECTIONS =
+        64,               /* clients above the limit on connections that are told so; more are closed */
     LIMIT_MARKS = 100000, /* captured statements in one transaction */
 };

@@ -88,9 +88,10 @@ static enum gate_outcome on_session(struct gate *g, struct buf *out, struct err 
     if (su->user.n == 0) {
         return refuse(g, out, log, PROXY_NO_USER);
     }
-    const char *not_ready = g->policy->not_ready(g->policy->ctx);
-    if (not_ready) {
-        return refuse_what(g, out, log, PROXY_NOT_READY, not_ready);
+    enum proxy_error error;
+    const char *what = NULL;
+    if (g->policy->refused(g->policy->ctx, &error, &what)) {
+        return refuse_what(g, out, log, error, what);
     }
     if (su->replication) {
         return refuse(g, out, log, PROXY_REPLICATION);

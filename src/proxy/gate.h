@@ -10,17 +10,16 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
-#include "wire/scram.h"
+#include "proxy/errors.h"
+#include "proxy/policy.h"
 #include "wire/startup.h"
-
-enum gate_method { GATE_SCRAM, GATE_MD5 };
 
 struct gate_policy {
     enum gate_method method;
     struct str password; /* for GATE_MD5 */
     const struct scram_verifier *verifier;
-    /* NULL when clients may come in, else why not: shown to them as 57P03. Read at each start-up packet. */
-    const char *(*not_ready)(void *ctx);
+    /* True when this client may not come in, and why. Asked at the start-up packet of a session. */
+    bool (*refused)(void *ctx, enum proxy_error *out_error, const char **out_what);
     void *ctx;
 };
 

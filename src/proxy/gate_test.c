@@ -14,15 +14,17 @@
 
 static const char *the_reason;
 
-static const char *not_ready(void *ctx)
+static bool refused(void *ctx, enum proxy_error *out_error, const char **out_what)
 {
     (void)ctx;
-    return the_reason;
+    *out_error = PROXY_NOT_READY;
+    *out_what = the_reason;
+    return the_reason != NULL;
 }
 
 static struct scram_verifier verifier;
 static struct gate_policy policy = {
-    .method = GATE_MD5, .password = {"secret", 6}, .verifier = &verifier, .not_ready = not_ready};
+    .method = GATE_MD5, .password = {"secret", 6}, .verifier = &verifier, .refused = refused};
 
 struct knock {
     struct gate gate;

@@ -104,7 +104,7 @@ bool expect(struct session *s, enum answer_kind kind, enum answer_action action,
     return false;
 }
 
-void session_fatal(struct session *s, enum proxy_error e)
+static void tell_and_close(struct session *s, enum proxy_error e, enum log_level level)
 {
     if (s->closing) {
         return;
@@ -112,12 +112,17 @@ void session_fatal(struct session *s, enum proxy_error e)
     s->closing = true;
     struct proxy_error_text text;
     struct problem problem = proxy_fatal(e, NULL, &text);
-    log_warning(s->log_prefix, "closing the session: %s", text.message);
+    log_write(level, s->log_prefix, "closing the session: %s", text.message);
     struct buf b = BUF_INIT(LIMIT_HELD_FRAME);
     put_error(&b, &problem);
     send_client(s, &b);
     buf_deinit(&b);
     s->out.close(s->ctx);
+}
+
+void session_fatal(struct session *s, enum proxy_error e)
+{
+    tell_and_close(s, e, LOG_WARNING);
 }
 
 static bool ends_between_messages(const struct buf *b)
@@ -148,11 +153,22 @@ bool session_client_left(const struct session *s)
     return s->terminated;
 }
 
-void session_shut_down(struct session *s)
+void session_end(struct session *s, enum proxy_error why)
 {
     if (s->server_left == 0) {
-        session_fatal(s, PROXY_SHUTDOWN);
+        tell_and_close(s, why, LOG_DEBUG);
     }
+}
+
+bool session_at_rest(const struct session *s)
+{
+    bool waiting = s->from_client.n > 0 || s->client_left > 0 || s->from_server.n > 0 || s->server_left > 0;
+    return s->status == 'I' && s->answers.n == 0 && !s->in_batch && !s->blocked && !waiting;
+}
+
+const struct session_facts *session_facts(const struct session *s)
+{
+    return &s->facts;
 }
 
 static bool ends_in_ready(const struct session *s)

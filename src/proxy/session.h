@@ -13,7 +13,9 @@
  */
 #pragma once
 
+#include "base/counter.h"
 #include "base/err.h"
+#include "proxy/errors.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,13 +32,19 @@ struct session_out {
     void (*close)(void *ctx); /* the session is over: send what is unsent, then close both sides */
 };
 
-/* What sessions count; one for each loop, read by metrics. */
+/* What the sessions of one loop count together. */
 struct session_counters {
-    uint64_t messages_from_clients, messages_from_server;
-    uint64_t statements_inspected; /* given to the grammar */
-    uint64_t migrations_recorded;
-    uint64_t migrations_refused; /* by the proof or by record() */
-    uint64_t ddlx_statements;
+    struct counter messages_from_clients, messages_from_server;
+    struct counter statements_inspected; /* given to the grammar */
+    struct counter migrations_recorded;
+    struct counter migrations_refused; /* by the proof or by record() */
+    struct counter ddlx_statements;
+};
+
+/* What one session did, for its line in the log. */
+struct session_facts {
+    uint64_t statements; /* Query and Execute messages */
+    uint32_t migrations_recorded, migrations_refused;
 };
 
 /* log_prefix is borrowed for the life of the session. */
@@ -55,9 +63,11 @@ MUST_USE int session_client_end(struct session *s, struct err *err);
 /* The client has taken its leave: what is still to come are answers, and the server's end. */
 bool session_client_left(const struct session *s);
 
-/* The service stops: the client is told, if it stands between two messages of the server's, and the session
- * closes. */
-void session_shut_down(struct session *s);
+/* Nothing is under way and no transaction is open: to end it now undoes nothing. */
+bool session_at_rest(const struct session *s);
+const struct session_facts *session_facts(const struct session *s);
+/* Tells the client why, if it stands between two messages of the server's, and closes. */
+void session_end(struct session *s, enum proxy_error why);
 
 /* False while the session has more of the client's input than it may use: stop reading from the client. */
 bool session_wants_client(const struct session *s);

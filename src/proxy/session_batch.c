@@ -65,7 +65,7 @@ static void parse_ddlx(struct session *s, struct str name, struct special *speci
     struct ddlx ddlx;
     struct ddlx_error error;
     const char *sql;
-    s->counters->ddlx_statements++;
+    counter_add(&s->counters->ddlx_statements, 1);
     special->injected = true;
     if (ddlx_parse(&s->arena, special->text, &ddlx, &error) < 0) {
         special->point_at = (uint32_t)error.position;

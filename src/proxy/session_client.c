@@ -251,6 +251,32 @@ static client_fn *const client_rules[256] = {
     ['c'] = on_copy_end, ['f'] = on_copy_end, ['X'] = on_terminate,
 };
 
+/* A batch of the extended protocol is open from its first message to its Sync, whatever has been answered. */
+static void note_message(struct session *s, char type)
+{
+    switch (type) {
+    case 'E':
+        s->facts.statements++;
+        s->in_batch = true;
+        break;
+    case 'P':
+    case 'B':
+    case 'D':
+    case 'C':
+        s->in_batch = true;
+        break;
+    case 'Q':
+        s->facts.statements++;
+        s->in_batch = false;
+        break;
+    case 'S':
+        s->in_batch = false;
+        break;
+    default:
+        break;
+    }
+}
+
 /* Enough has arrived to look at the message, unless its rule says otherwise. Small messages are taken whole.
  */
 static bool worth_looking(const struct incoming *in)
@@ -285,7 +311,8 @@ static int one_message(struct session *s, const char *p, size_t n, size_t *out_u
         return err_set(err, ERR_LIMIT, "a statement that may change the schema is too long");
     }
     if (rule(s, &in) == USED) {
-        s->counters->messages_from_clients++;
+        counter_add(&s->counters->messages_from_clients, 1);
+        note_message(s, in.head.type);
         *out_used = in.n;
     }
     return 0;

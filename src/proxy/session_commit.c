@@ -158,7 +158,8 @@ static void finish(struct session *s, bool ok)
     s->commit_done = NULL;
     arena_reset(&s->arena);
     if (!ok) {
-        s->counters->migrations_refused++;
+        counter_add(&s->counters->migrations_refused, 1);
+        s->facts.migrations_refused++;
     }
     done(s, ok);
 }
@@ -208,7 +209,8 @@ static void on_recorded(struct session *s, bool ok)
         ignore_result(message_row(frame_body(s->hidden.rows.p, head), &version, 1)); /* for the log only */
     }
     log_info(s->log_prefix, "migration recorded version=%.*s", STR_ARG(version));
-    s->counters->migrations_recorded++;
+    counter_add(&s->counters->migrations_recorded, 1);
+    s->facts.migrations_recorded++;
     forget_marks(s);
     finish(s, true);
 }

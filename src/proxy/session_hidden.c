@@ -100,7 +100,7 @@ void hidden_finish(struct session *s, bool ok)
 void find_intents(struct session *s, struct arena *arena, struct str statement, struct intent **out_intents,
                   size_t *out_n)
 {
-    s->counters->statements_inspected++;
+    counter_add(&s->counters->statements_inspected, 1);
     if (intent_list(arena, statement, out_intents, out_n) < 0 || *out_n > LIMIT_ASKED) {
         *out_n = 0;
     }

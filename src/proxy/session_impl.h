@@ -67,6 +67,7 @@ struct session {
     void *ctx;
     const char *log_prefix;
     struct session_counters *counters;
+    struct session_facts facts;
 
     struct buf from_client; /* input that cannot be used yet */
     size_t client_left;     /* bytes of a message that is being streamed to the server */
@@ -82,6 +83,7 @@ struct session {
     char status; /* of the last ReadyForQuery: I, T or E */
     enum block block;
     bool skipping;         /* an error in a batch: the server ignores everything up to Sync */
+    bool in_batch;         /* messages of the extended protocol were sent, and no Sync yet */
     bool copy_in;          /* the server reads CopyData: it ignores Sync and Flush */
     bool rollback_at_sync; /* a COMMIT of the client was refused by us: its block must go */
     struct special

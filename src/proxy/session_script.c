@@ -274,7 +274,7 @@ static void run_ddlx(struct session *s)
     struct ddlx ddlx;
     struct ddlx_error error;
     const char *sql;
-    s->counters->ddlx_statements++;
+    counter_add(&s->counters->ddlx_statements, 1);
     sc->injected = true;
     if (ddlx_parse(&sc->arena, current(s)->text, &ddlx, &error) < 0) {
         sc->point_at = error.position;

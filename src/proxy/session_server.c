@@ -527,7 +527,7 @@ int process_server(struct session *s, const char *p, size_t n, size_t *out_used,
             break;
         }
         size_t have = whole ? head.total : n - at;
-        s->counters->messages_from_server++;
+        counter_add(&s->counters->messages_from_server, 1);
         if (at > from) {
             s->out.to_client(s->ctx, p + from, at - from);
             from = at;

@@ -6,16 +6,16 @@
  *
  * Back-pressure: while more than LIMIT_OUTPUT_HIGH bytes wait for one side, the other side is not read.
  */
-#include "proxy/proxy_conn.h"
+#include "proxy/conn.h"
 
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "net/listener.h"
 #include "net/loop.h"
 #include "net/stream.h"
 #include "pg/login.h"
 #include "proxy/errors.h"
+#include "proxy/gate.h"
 #include "proxy/token.h"
 #include "wire/message.h"
 
@@ -26,20 +26,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { GATE_TIMEOUT_MS = 60000, CLOSING_TIMEOUT_MS = 5000 };
+enum { CLOSING_TIMEOUT_MS = 5000 };
 
 enum conn_state { CONN_GATE, CONN_LOGIN, CONN_OPEN, CONN_CLOSING };
 
-/* A CancelRequest on its way upstream. Either side may go first. */
-struct cancelling {
-    struct conn *asker; /* NULL: gone */
-};
-
 struct conn {
-    struct conn *next, **link; /* in proxy.conns */
-    struct proxy *proxy;
+    struct conn *next, **link; /* in worker.conns */
+    struct worker *worker;
     enum conn_state state;
     struct stream *client, *server;
+    struct policy *policy; /* what this login goes by; until the session is open */
+    struct gate_policy gate_policy;
     struct gate *gate; /* until the session is open */
     struct buf gate_in;
     struct timer *timer;
@@ -48,24 +45,17 @@ struct conn {
     struct upstream *upstream;
     struct session *session;
     uint32_t cancel_secret;
-    bool leaving;  /* the client has gone, the server is to close */
-    bool deferred; /* conn_finish() will be called */
-    bool dead;     /* ... and only has to free the shell */
-    uint64_t id, opened_ms;
+    bool header_due; /* a PROXY protocol header comes first */
+    bool too_many;
+    bool leaving;                                /* the client has gone, the server is to close */
+    bool deferred;                               /* conn_finish() will be called */
+    bool dead;                                   /* ... and only has to free the shell */
+    uint64_t id, login_ms, opened_ms, active_ms; /* by the loop's clock */
+    uint64_t bytes_from_client, bytes_from_server;
+    char *application;  /* what the client calls itself; NULL when it does not */
+    const char *ending; /* why it ends: the first reason counts */
     char peer[80];
     char prefix[240];
-};
-
-struct proxy {
-    struct loop *loop;
-    struct listener *listener;
-    struct conn *conns;
-    uint64_t last_id;
-    struct scram_verifier verifier;
-    struct gate_policy policy;
-    char *password, *url, *secret, *not_ready;
-    bool require_ssl;
-    struct proxy_stats stats;
 };
 
 static const char *const state_names[] = {"gate", "login", "open", "closing"};
@@ -95,37 +85,71 @@ static void drop_gate(struct conn *c)
     free(c->gate);
     c->gate = NULL;
     buf_deinit(&c->gate_in);
+    policy_unref(c->policy);
+    c->policy = NULL;
+}
+
+static uint64_t now(const struct conn *c)
+{
+    return loop_now_ms(c->worker->loop);
 }
 
 /* --- the end --- */
 
-static void conn_free(struct conn *c)
+/* The first reason is the one that counts: what follows from it comes later. */
+static void note_ending(struct conn *c, const char *reason)
+{
+    if (!c->ending) {
+        c->ending = reason;
+    }
+}
+
+/* One line a session, with all that an operator asks about it. */
+static void log_session(const struct conn *c)
+{
+    const struct session_facts *facts = session_facts(c->session);
+    log_info(c->prefix,
+             "session closed end=\"%s\" application=\"%.64s\" backend=%d tls=%s login_ms=%" PRIu64
+             " seconds=%.3f statements=%" PRIu64 " bytes_in=%" PRIu64 " bytes_out=%" PRIu64
+             " migrations=%" PRIu32 " refused=%" PRIu32,
+             c->ending ? c->ending : "unknown", c->application ? c->application : "",
+             c->upstream->backend_pid, c->upstream->ssl ? "upstream" : "no", c->login_ms,
+             (double)(now(c) - c->opened_ms) / 1000, facts->statements, c->bytes_from_client,
+             c->bytes_from_server, facts->migrations_recorded, facts->migrations_refused);
+}
+
+static void unlink_conn(struct conn *c)
 {
     *c->link = c->next;
     if (c->next) {
         c->next->link = c->link;
     }
+}
+
+static void conn_free(struct conn *c)
+{
+    struct worker *w = c->worker;
+    unlink_conn(c);
     if (c->session) {
-        c->proxy->stats.sessions--;
-        log_info(c->prefix, "session closed seconds=%.1f",
-                 (double)(loop_now_ms(c->proxy->loop) - c->opened_ms) / 1000);
+        counter_add(&w->stats.sessions_closed, 1);
+        log_session(c);
     }
     stream_free(c->client);
     stream_free(c->server);
     login_cancel(c->login);
-    if (c->cancelling) {
-        c->cancelling->asker = NULL;
-    }
+    cancelling_forget(c->cancelling);
     upstream_free(c->upstream);
     session_free(c->session);
     drop_gate(c);
     timer_free(c->timer);
+    free(c->application);
     c->client = c->server = NULL;
     if (c->deferred) {
         c->dead = true;
-        return;
+    } else {
+        free(c);
     }
-    free(c);
+    worker_conn_gone(w);
 }
 
 static void conn_finish(void *ctx)
@@ -158,7 +182,7 @@ static void conn_close(struct conn *c)
     }
     if (!c->deferred) {
         c->deferred = true;
-        loop_defer(c->proxy->loop, conn_finish, c);
+        loop_defer(c->worker->loop, conn_finish, c);
     }
 }
 
@@ -184,6 +208,11 @@ static void refuse(struct conn *c, enum proxy_error e)
 static void update_flow(struct conn *c)
 {
     if (c->state != CONN_OPEN) {
+        return;
+    }
+    if (c->worker->draining && session_at_rest(c->session)) {
+        note_ending(c, "service stops");
+        session_end(c->session, PROXY_SHUTDOWN);
         return;
     }
     if (session_client_left(c->session)) {
@@ -239,6 +268,7 @@ static void session_flush_server(void *ctx)
 
 static void session_close(void *ctx)
 {
+    note_ending(ctx, "closed by the proxy");
     conn_close(ctx);
 }
 
@@ -249,9 +279,12 @@ static void on_server_data(void *ctx, const char *p, size_t n)
 {
     struct conn *c = ctx;
     struct err err;
-    c->proxy->stats.bytes_from_server += n;
+    counter_add(&c->worker->stats.bytes_from_server, n);
+    c->bytes_from_server += n;
+    c->active_ms = now(c);
     if (session_feed_server(c->session, p, n, &err) < 0) {
         log_warning(c->prefix, "upstream: %s", err.msg);
+        note_ending(c, "server broke the protocol");
         conn_close(c);
     }
     flush_both(c);
@@ -265,9 +298,11 @@ static void on_server_drained(void *ctx)
 static void on_server_closed(void *ctx, const struct err *err)
 {
     struct conn *c = ctx;
-    if (c->state == CONN_OPEN) {
+    if (c->state == CONN_OPEN && !session_client_left(c->session)) {
+        note_ending(c, "server closed");
         log_info(c->prefix, "upstream closed%s%s", err ? ": " : "", err ? err->msg : "");
     }
+    note_ending(c, "client left");
     conn_close(c);
 }
 
@@ -276,9 +311,12 @@ static const struct stream_events server_events = {on_server_data, on_server_dra
 static void feed_session(struct conn *c, const char *p, size_t n)
 {
     struct err err;
-    c->proxy->stats.bytes_from_clients += n;
+    counter_add(&c->worker->stats.bytes_from_clients, n);
+    c->bytes_from_client += n;
+    c->active_ms = now(c);
     if (session_feed_client(c->session, p, n, &err) < 0) {
         log_warning(c->prefix, "client: %s", err.msg);
+        note_ending(c, "client broke the protocol");
         conn_close(c);
     }
     flush_both(c);
@@ -341,7 +379,8 @@ static void start_login(struct conn *c)
     set_state(c, CONN_LOGIN);
     timer_stop(c->timer);
     stream_pause(c->client);
-    if (!c->proxy->secret || token_make(c->proxy->secret, token, &err) < 0) {
+    const struct policy *policy = c->policy;
+    if (!policy->secret || token_make(policy->secret, token, &err) < 0) {
         refuse(c, PROXY_NOT_READY);
         return;
     }
@@ -350,11 +389,13 @@ static void start_login(struct conn *c)
     const char *const extra[][2] = {{"application_name", application_name},
                                     {"client_encoding", client_encoding},
                                     {"options", buf_cstr(&options)}};
-    struct login_params params = {.url = c->proxy->url,
-                                  .require_ssl = c->proxy->require_ssl,
+    struct login_params params = {.url = policy->options.url,
+                                  .require_ssl = policy->options.require_ssl,
                                   .extra = extra,
                                   .extra_n = ARRAY_LEN(extra)};
-    c->login = login_start(c->proxy->loop, &params, on_login, c);
+    c->application = application_name && *application_name ? mem_strdup(application_name) : NULL;
+    c->login_ms = now(c);
+    c->login = login_start(c->worker->loop, &params, on_login, c);
     mem_wipe(options.p, options.n);
     mem_wipe(token, sizeof token);
 }
@@ -383,6 +424,7 @@ static void on_login(void *ctx, struct upstream *up, const struct login_error *e
     struct conn *c = ctx;
     c->login = NULL;
     if (error) {
+        counter_add(&c->worker->stats.logins_failed, 1);
         log_warning(c->prefix, "login upstream failed sqlstate=%s: %s", error->err.sqlstate, error->err.msg);
         struct problem problem = {.severity = "FATAL",
                                   .sqlstate = error->err.sqlstate,
@@ -406,13 +448,14 @@ static void on_login(void *ctx, struct upstream *up, const struct login_error *e
         refuse(c, PROXY_NO_DESCRIPTORS);
         return;
     }
-    c->server = stream_new(c->proxy->loop, fd, up->ssl, &server_events, c);
-    c->session = session_new(&session_out, c, c->prefix, &c->proxy->stats.counters);
+    c->server = stream_new(c->worker->loop, fd, up->ssl, &server_events, c);
+    c->session = session_new(&session_out, c, c->prefix, &c->worker->stats.sessions);
     set_state(c, CONN_OPEN);
-    c->proxy->stats.sessions++;
-    c->proxy->stats.sessions_total++;
-    c->opened_ms = loop_now_ms(c->proxy->loop);
-    log_info(c->prefix, "session opened backend=%d tls=%s", up->backend_pid, up->ssl ? "upstream" : "no");
+    c->opened_ms = c->active_ms = now(c);
+    c->login_ms = c->opened_ms - c->login_ms;
+    counter_add(&c->worker->stats.sessions_opened, 1);
+    counter_add(&c->worker->stats.login_ms, c->login_ms);
+    log_debug(c->prefix, "session opened backend=%d tls=%s", up->backend_pid, up->ssl ? "upstream" : "no");
     greet(c);
     if (c->gate_in.n > 0) {
         feed_session(c, c->gate_in.p, c->gate_in.n);
@@ -423,36 +466,24 @@ static void on_login(void *ctx, struct upstream *up, const struct login_error *e
 
 /* --- the gate --- */
 
-/* Only now may the asker's connection end: its client takes that as a sign that the cancel has been
- * delivered, and goes on with its next statement, which must not be the one that is cancelled. */
-static void on_cancelled(void *ctx, const struct err *error)
+struct pg_cancel *conn_cancel_handle(const struct conn *c, uint32_t pid, uint32_t secret)
 {
-    struct cancelling *x = ctx;
-    if (error) {
-        log_warning(NULL, "a cancel request could not be passed on: %s", error->msg);
+    bool found = c->state == CONN_OPEN && (uint32_t)c->upstream->backend_pid == pid &&
+                 mem_equal_secret(&c->cancel_secret, &secret, sizeof secret);
+    if (found) {
+        log_info(c->prefix, "cancel requested");
     }
-    if (x->asker) {
-        x->asker->cancelling = NULL;
-        conn_close(x->asker);
-    }
-    free(x);
+    return found ? c->upstream->cancel : NULL;
 }
 
-static void cancel(struct conn *asker)
+/* Only now may the asker's connection end: its client takes that as a sign that the cancel has been
+ * delivered, and goes on with its next statement, which must not be the one that is cancelled. */
+void conn_cancelled(struct conn *asker, bool found)
 {
-    const struct startup *su = &asker->gate->startup;
-    for (struct conn *c = asker->proxy->conns; c; c = c->next) {
-        if (c->state == CONN_OPEN && (uint32_t)c->upstream->backend_pid == su->pid &&
-            mem_equal_secret(&c->cancel_secret, &su->secret, sizeof su->secret)) {
-            log_info(c->prefix, "cancel requested");
-            asker->cancelling = mem_zalloc(sizeof *asker->cancelling);
-            asker->cancelling->asker = asker;
-            stream_pause(asker->client);
-            cancel_send(asker->proxy->loop, c->upstream->cancel, on_cancelled, asker->cancelling);
-            return;
-        }
+    asker->cancelling = NULL;
+    if (!found) {
+        log_info(asker->prefix, "a cancel request with an unknown key");
     }
-    log_info(asker->prefix, "a cancel request with an unknown key");
     conn_close(asker);
 }
 
@@ -476,13 +507,14 @@ static void gate_step(struct conn *c)
     case GATE_MORE:
         break;
     case GATE_CANCEL:
-        cancel(c);
+        stream_pause(c->client);
+        c->cancelling = worker_cancel(c->worker, c, c->gate->startup.pid, c->gate->startup.secret);
         break;
     case GATE_PASSED:
         start_login(c);
         break;
     case GATE_CLOSED:
-        c->proxy->stats.logins_refused++;
+        counter_add(&c->worker->stats.logins_refused, 1);
         log_info(c->prefix, "refused: %s", log.msg);
         conn_close(c);
         break;
@@ -527,6 +559,7 @@ static void on_client_closed(void *ctx, const struct err *err)
     struct conn *c = ctx;
     struct err end = ERR_INIT;
     if (err && c->state == CONN_OPEN) {
+        note_ending(c, "connection to the client lost");
         log_info(c->prefix, "client: %s", err->msg);
     }
     if (!err && c->state == CONN_OPEN) {
@@ -534,6 +567,7 @@ static void on_client_closed(void *ctx, const struct err *err)
             flush_both(c);
             return;
         }
+        note_ending(c, "client left in the middle of a message");
         log_info(c->prefix, "client: %s", end.msg);
     }
     conn_close(c);
@@ -548,115 +582,108 @@ static void on_timeout(void *ctx)
         conn_free(c); /* the client does not read */
         return;
     }
+    if (!c->leaving) {
+        counter_add(&c->worker->stats.timeouts, 1);
+    }
     log_info(c->prefix, "%s",
              c->leaving ? "the server did not close after the client had left" : "the login took too long");
     conn_close(c);
 }
 
-static void on_accept(void *ctx, int fd, const char *peer)
+/* --- from the worker --- */
+
+static bool is_refused(void *ctx, enum proxy_error *out_error, const char **out_what)
 {
-    struct proxy *p = ctx;
-    struct conn *c = mem_zalloc(sizeof *c);
-    c->proxy = p;
-    c->id = ++p->last_id;
-    snprintf(c->peer, sizeof c->peer, "%s", peer);
-    c->next = p->conns;
+    const struct conn *c = ctx;
+    if (c->worker->draining) {
+        *out_error = PROXY_SHUTDOWN;
+    } else if (c->policy->not_ready) {
+        *out_error = PROXY_NOT_READY;
+        *out_what = c->policy->not_ready;
+    } else if (c->too_many) {
+        *out_error = PROXY_TOO_MANY_CLIENTS;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void link_conn(struct worker *w, struct conn *c)
+{
+    c->next = w->conns;
     if (c->next) {
         c->next->link = &c->next;
     }
-    c->link = &p->conns;
-    p->conns = c;
+    c->link = &w->conns;
+    w->conns = c;
+}
+
+static void gate_open(struct conn *c)
+{
+    const struct policy *p = c->policy = policy_ref(c->worker->policy);
+    c->gate_policy = (struct gate_policy){.method = p->options.method,
+                                          .password = str_c(p->options.password),
+                                          .verifier = &p->verifier,
+                                          .refused = is_refused,
+                                          .ctx = c};
     c->gate = mem_alloc(sizeof *c->gate);
-    gate_init(c->gate, &p->policy);
+    gate_init(c->gate, &c->gate_policy);
     buf_init(&c->gate_in, 2 * LIMIT_READ + LIMIT_STARTUP_PACKET);
+}
+
+void conn_new(struct worker *w, const struct arrival *arrival)
+{
+    struct conn *c = mem_zalloc(sizeof *c);
+    c->worker = w;
+    c->id = arrival->id;
+    c->too_many = arrival->too_many;
+    c->header_due = w->policy->options.proxy_protocol && !arrival->local;
+    memcpy(c->peer, arrival->peer, sizeof c->peer);
+    link_conn(w, c);
+    gate_open(c);
     print_prefix(c);
-    c->client = stream_new(p->loop, fd, NULL, &client_events, c);
-    c->timer = timer_new(p->loop, on_timeout, c);
-    timer_start(c->timer, GATE_TIMEOUT_MS);
+    c->client = stream_new(w->loop, arrival->fd, NULL, &client_events, c);
+    c->timer = timer_new(w->loop, on_timeout, c);
+    timer_start(c->timer, c->policy->options.login_timeout_ms);
     stream_resume(c->client);
 }
 
-/* --- the proxy --- */
-
-static const char *not_ready_reason(void *ctx)
+struct conn *conn_next(const struct conn *c)
 {
-    struct proxy *p = ctx;
-    return p->not_ready;
+    return c->next;
 }
 
-int proxy_new(struct loop *loop, const struct proxy_options *options, struct proxy **out_proxy,
-              struct err *err)
+void conn_abort(struct conn *c)
 {
-    struct proxy *p = mem_zalloc(sizeof *p);
-    uint8_t salt[SCRAM_SALT_SIZE];
-    p->loop = loop;
-    p->password = mem_strdup(options->password);
-    p->url = mem_strdup(options->url);
-    p->require_ssl = options->require_ssl;
-    p->policy = (struct gate_policy){.method = options->method,
-                                     .password = str_c(p->password),
-                                     .verifier = &p->verifier,
-                                     .not_ready = not_ready_reason,
-                                     .ctx = p};
-    proxy_set_not_ready(p, "the migrations proxy is starting up");
-    if (RAND_bytes(salt, sizeof salt) != 1) {
-        err_set(err, ERR_INTERNAL, "no random numbers can be had");
-    } else if (scram_verifier_init(&p->verifier, p->policy.password, salt, SCRAM_ITERATIONS, err) == 0 &&
-               listener_new(loop, options->listen, options->ipv6, options->port, on_accept, p, &p->listener,
-                            err) == 0) {
-        *out_proxy = p;
-        return 0;
+    note_ending(c, "service stops");
+    if (c->state == CONN_OPEN) {
+        session_end(c->session, PROXY_SHUTDOWN);
     }
-    proxy_free(p);
-    return -1;
+    conn_free(c);
 }
 
-uint16_t proxy_port(const struct proxy *p)
+void conn_drain(struct conn *c)
 {
-    return listener_port(p->listener);
-}
-
-static void replace_secret(char **slot, const char *value)
-{
-    if (*slot) {
-        mem_wipe(*slot, strlen(*slot));
-    }
-    free(*slot);
-    *slot = value ? mem_strdup(value) : NULL;
-}
-
-void proxy_set_ready(struct proxy *p, const char *session_secret)
-{
-    replace_secret(&p->secret, session_secret);
-    replace_secret(&p->not_ready, NULL);
-}
-
-void proxy_set_not_ready(struct proxy *p, const char *reason)
-{
-    replace_secret(&p->not_ready, reason);
-}
-
-const struct proxy_stats *proxy_stats(const struct proxy *p)
-{
-    return &p->stats;
-}
-
-void proxy_free(struct proxy *p)
-{
-    if (!p) {
+    switch (c->state) {
+    case CONN_GATE:
+        if (!c->cancelling) {
+            refuse(c, PROXY_SHUTDOWN);
+        }
+        return;
+    case CONN_OPEN:
+        update_flow(c);
+        return;
+    case CONN_LOGIN: /* ends when it is in */
+    case CONN_CLOSING:
         return;
     }
-    listener_free(p->listener);
-    while (p->conns) {
-        if (p->conns->state == CONN_OPEN) {
-            session_shut_down(p->conns->session);
-        }
-        conn_free(p->conns);
+}
+
+void conn_end_if_idle(struct conn *c, uint64_t idle_ms)
+{
+    if (c->state == CONN_OPEN && now(c) - c->active_ms >= idle_ms && session_at_rest(c->session)) {
+        counter_add(&c->worker->stats.timeouts, 1);
+        note_ending(c, "idle too long");
+        session_end(c->session, PROXY_IDLE_TIMEOUT);
     }
-    replace_secret(&p->secret, NULL);
-    replace_secret(&p->password, NULL);
-    replace_secret(&p->not_ready, NULL);
-    scram_verifier_deinit(&p->verifier);
-    free(p->url);
-    free(p);
 }

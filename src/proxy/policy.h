@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What decides about a client that wants to come in, as one value that never changes: a reload, or the
+ * database coming and going, makes a new one. So a login goes by one policy from its start-up packet on, and
+ * workers share it without locks. Counted; the count is atomic, everything else is read only.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+#include "wire/scram.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum gate_method { GATE_SCRAM, GATE_MD5 };
+
+/* What the operator chooses. */
+struct policy_options {
+    enum gate_method method;
+    const char *password;
+    const char *url; /* of the database */
+    bool require_ssl;
+    bool proxy_protocol;       /* every connection begins with a PROXY protocol header (version 2) */
+    unsigned max_connections;  /* clients at once */
+    uint64_t login_timeout_ms; /* from the connection to the end of the password exchange */
+    uint64_t idle_timeout_ms;  /* a session that does nothing outside of a transaction; 0: for ever */
+};
+
+struct policy {
+    _Atomic unsigned refs;
+    struct policy_options options; /* texts are its own */
+    struct scram_verifier verifier;
+    char *secret;    /* of busbar.settings; proves to the guard that a session is ours. NULL until ready */
+    char *not_ready; /* why clients cannot come in, as they are told; NULL when they can */
+};
+
+/* Copies options. Not ready, for `reason`. Takes milliseconds (wire/scram.h). */
+MUST_USE int policy_new(const struct policy_options *options, const char *reason, struct policy **out,
+                        struct err *err);
+/* The same with another password, certificate, limits …: readiness is kept. */
+MUST_USE int policy_with_options(const struct policy *p, const struct policy_options *options,
+                                 struct policy **out, struct err *err);
+/* The same, ready: session_secret is copied. */
+struct policy *policy_ready(const struct policy *p, const char *session_secret);
+/* The same, not ready. */
+struct policy *policy_not_ready(const struct policy *p, const char *reason);
+
+/* On any thread. */
+struct policy *policy_ref(struct policy *p);
+void policy_unref(struct policy *p); /* takes NULL; wipes secrets with the last one */

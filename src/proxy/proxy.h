@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The proxy as a whole: listens, and spreads its clients over worker threads, each with a loop of its own.
+ * The loop that made it is the first worker; with one worker there is no other thread.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "net/listener.h"
+#include "proxy/policy.h"
+
+struct loop;
+struct proxy;
+
+enum { PROXY_MAX_WORKERS = 64 };
+
+struct proxy_options {
+    struct listen_options listen;
+    struct policy_options policy;
+    unsigned workers; /* 1 to PROXY_MAX_WORKERS */
+};
+
+/* All workers together; since the start unless said otherwise. */
+struct proxy_stats {
+    unsigned workers;
+    uint64_t connections; /* now, those not yet logged in among them */
+    uint64_t connections_total, connections_dropped;
+    uint64_t sessions; /* now */
+    uint64_t sessions_total;
+    uint64_t logins_refused, logins_failed, login_ms;
+    uint64_t cancels, timeouts;
+    uint64_t bytes_from_clients, bytes_from_server;
+    uint64_t messages_from_clients, messages_from_server;
+    uint64_t statements_inspected, ddlx_statements;
+    uint64_t migrations_recorded, migrations_refused;
+};
+
+/* Listens at once; clients get 57P03 until proxy_set_ready(). options are copied, but for the inherited
+ * sockets, which are taken over. */
+MUST_USE int proxy_new(struct loop *loop, const struct proxy_options *options, struct proxy **out_proxy,
+                       struct err *err);
+uint16_t proxy_port(const struct proxy *p);
+/* session_secret: of busbar.settings; proves to the guard that a session is ours. */
+void proxy_set_ready(struct proxy *p, const char *session_secret);
+/* New clients are told `reason` (copied); running sessions go on. */
+void proxy_set_not_ready(struct proxy *p, const char *reason);
+/* Logins from now on go by these options; on failure nothing has changed. */
+MUST_USE int proxy_set_policy(struct proxy *p, const struct policy_options *options, struct err *err);
+void proxy_read_stats(const struct proxy *p, struct proxy_stats *out);
+
+/* No new client is let in, sessions end as soon as they are at rest. drained is called when none is left,
+ * never before this has returned. */
+void proxy_drain(struct proxy *p, void (*drained)(void *ctx), void *ctx);
+/* Closes the listener and every session; clients are told where that can be done. Takes NULL. */
+void proxy_free(struct proxy *p);

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One loop's share of the proxy: its clients, the policy in force, its counts. Everything here belongs to the
+ * loop's thread; other threads hand things over with loop_post() and read the counters.
+ */
+#pragma once
+
+#include "base/counter.h"
+#include "proxy/policy.h"
+#include "proxy/session.h"
+
+struct conn;
+struct loop;
+struct timer;
+
+/* Each counter is written by the worker's thread alone. */
+struct worker_stats {
+    struct counter connections_closed; /* of those that were handed over */
+    struct counter sessions_opened, sessions_closed;
+    struct counter logins_refused; /* by us */
+    struct counter logins_failed;  /* by the database, or because it could not be reached */
+    struct counter login_ms;       /* from password to ReadyForQuery, all sessions_opened together */
+    struct counter cancels;        /* requests that found their session */
+    struct counter timeouts;       /* logins that took too long, sessions idle too long */
+    struct counter bytes_from_clients, bytes_from_server;
+    struct session_counters sessions;
+};
+
+struct worker {
+    struct loop *loop;
+    struct worker *next; /* all workers of the proxy stand in a ring */
+    struct policy *policy;
+    struct conn *conns;
+    struct timer *sweep; /* looks for sessions that are idle too long */
+    bool draining;
+    void (*on_drained)(struct worker *w); /* set by the owner: draining, and no client is left */
+    void *ctx;
+    struct worker_stats stats;
+};
+
+/* What is known of a connection when it arrives. */
+struct arrival {
+    int fd;
+    uint64_t id;
+    bool local;    /* by a unix socket */
+    bool too_many; /* more clients than the policy allows: it is told so */
+    char peer[80];
+};
+
+/* Takes over the policy's reference. */
+void worker_init(struct worker *w, struct loop *loop, struct policy *policy);
+/* A new client; takes over its descriptor. */
+void worker_take(struct worker *w, const struct arrival *arrival);
+/* Later logins go by this policy. Takes over the reference. */
+void worker_set_policy(struct worker *w, struct policy *policy);
+/* Sessions at rest end now, the others when they come to rest; on_drained is called once when none is left.
+ */
+void worker_drain(struct worker *w);
+/* Tells clients where that can be done, and closes everything. */
+void worker_deinit(struct worker *w);
+
+/* A CancelRequest: the session is looked for in every worker. Forget it when the asker goes first. */
+struct cancelling;
+struct cancelling *worker_cancel(struct worker *w, struct conn *asker, uint32_t pid, uint32_t secret);
+void cancelling_forget(struct cancelling *x); /* takes NULL */
+
+/* A conn of this worker is gone. */
+void worker_conn_gone(struct worker *w);
