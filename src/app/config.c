@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -23,7 +24,7 @@ static void wipe_text(char **text)
     }
 }
 
-enum { CONNINFO_LIMIT = 64 * 1024 };
+enum { CONNINFO_LIMIT = 64 * 1024, USUAL_WORKERS = 4 };
 
 struct reader {
     const struct settings *settings;
@@ -70,6 +71,81 @@ static bool to_port(const struct option *o, struct str text, uint16_t *out_port)
 static void read_port(const struct reader *r, enum option_id id, const char *text)
 {
     if (!to_port(&options[id], str_trim(str_c(text)), field(r, id))) {
+        refuse(r, id, text);
+    }
+}
+
+static void read_count(const struct reader *r, enum option_id id, const char *text)
+{
+    const struct option *o = &options[id];
+    uint64_t value;
+    if (!str_to_u64(str_trim(str_c(text)), o->max, &value) || value < o->min) {
+        refuse(r, id, text);
+        return;
+    }
+    *(unsigned *)field(r, id) = (unsigned)value;
+}
+
+static uint64_t unit_ms(struct str unit)
+{
+    static const struct {
+        const char *unit;
+        uint64_t ms;
+    } units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}};
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if (str_eq(unit, str_c(units[i].unit))) {
+            return units[i].ms;
+        }
+    }
+    return 0;
+}
+
+/* digits [ unit ], with PostgreSQL's names of units; without one it is seconds. */
+static bool to_ms(struct str text, uint64_t *out_ms)
+{
+    size_t digits = 0;
+    while (digits < text.n && text.p[digits] >= '0' && text.p[digits] <= '9') {
+        digits++;
+    }
+    uint64_t unit = unit_ms(str_trim((struct str){text.p + digits, text.n - digits}));
+    uint64_t value;
+    return unit && str_to_u64((struct str){text.p, digits}, UINT64_MAX, &value) &&
+           !__builtin_mul_overflow(value, unit, out_ms);
+}
+
+static void read_duration(const struct reader *r, enum option_id id, const char *text)
+{
+    uint64_t ms;
+    if (!to_ms(str_trim(str_c(text)), &ms) || ms < options[id].min || ms > options[id].max) {
+        refuse(r, id, text);
+        return;
+    }
+    *(uint64_t *)field(r, id) = ms;
+}
+
+static void read_mode(const struct reader *r, enum option_id id, const char *text)
+{
+    struct str digits = str_trim(str_c(text));
+    unsigned mode = 0;
+    bool octal = digits.n > 0 && digits.n <= 4;
+    for (size_t i = 0; octal && i < digits.n; i++) {
+        octal = digits.p[i] >= '0' && digits.p[i] <= '7';
+        mode = mode * 8 + (unsigned)(digits.p[i] - '0');
+    }
+    if (!octal || mode > 0777) {
+        refuse(r, id, text);
+        return;
+    }
+    *(unsigned *)field(r, id) = mode;
+}
+
+static void read_networks(const struct reader *r, enum option_id id, const char *text)
+{
+    struct str trimmed = str_trim(str_c(text));
+    if (str_eq(trimmed, STR("off"))) {
+        return;
+    }
+    if (!cidr_list_parse(str_eq(trimmed, STR("on")) ? STR("::/0") : trimmed, field(r, id))) {
         refuse(r, id, text);
     }
 }
@@ -230,16 +306,13 @@ static void read_features(const struct reader *r, enum option_id id, const char 
 }
 
 static const read_fn readers[] = {
-    [TYPE_TEXT] = read_text,
-    [TYPE_BOOL] = read_bool,
-    [TYPE_PORT] = read_port,
-    [TYPE_CHOICE] = read_choice,
-    [TYPE_SIZE] = read_size,
-    [TYPE_URL] = read_url,
-    [TYPE_PROXY_PORT] = read_proxy_port,
-    [TYPE_ADDRESS] = read_address,
-    [TYPE_FEATURES] = read_features,
-    [TYPE_IGNORED] = NULL,
+    [TYPE_TEXT] = read_text,         [TYPE_BOOL] = read_bool,
+    [TYPE_PORT] = read_port,         [TYPE_COUNT] = read_count,
+    [TYPE_DURATION] = read_duration, [TYPE_MODE] = read_mode,
+    [TYPE_CHOICE] = read_choice,     [TYPE_SIZE] = read_size,
+    [TYPE_URL] = read_url,           [TYPE_PROXY_PORT] = read_proxy_port,
+    [TYPE_ADDRESS] = read_address,   [TYPE_NETWORKS] = read_networks,
+    [TYPE_FEATURES] = read_features, [TYPE_IGNORED] = NULL,
 };
 
 static void put_conninfo_value(struct buf *out, const char *key, const char *value)
@@ -300,15 +373,41 @@ static void check_database(const struct reader *r, unsigned command)
     finish_database(database, decided);
 }
 
+static void check_socket(const struct reader *r)
+{
+    struct config_proxy *proxy = &r->config->proxy;
+    if (!proxy->socket_folder) {
+        return;
+    }
+    int n = snprintf(proxy->socket_path, sizeof proxy->socket_path, "%s/.s.PGSQL.%u", proxy->socket_folder,
+                     (unsigned)proxy->port);
+    if (proxy->socket_folder[0] != '/' || (size_t)n >= sizeof proxy->socket_path) {
+        refuse(r, OPT_PROXY_SOCKET, proxy->socket_folder);
+    }
+}
+
+/* Those this process may run on. */
+static unsigned usual_workers(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < 1 ? 1 : n > USUAL_WORKERS ? USUAL_WORKERS : (unsigned)n;
+}
+
 static void check_proxy(const struct reader *r)
 {
-    const struct config_proxy *proxy = &r->config->proxy;
+    struct config_proxy *proxy = &r->config->proxy;
     if (!proxy->password || str_trim(str_c(proxy->password)).n == 0) {
         faults_add(r->faults, OPT_PG_PROXY_PASSWORD, "not set");
     }
     if (!r->faults->of[OPT_PG_PROXY_PORT] && !r->faults->of[OPT_HTTP_PORT] &&
         proxy->port == r->config->http_port) {
         faults_add(r->faults, OPT_PG_PROXY_PORT, "is the same port as HTTP_PORT: %u", (unsigned)proxy->port);
+    }
+    check_socket(r);
+    if (!proxy->workers) {
+        proxy->workers = usual_workers();
     }
 }
 

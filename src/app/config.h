@@ -8,6 +8,7 @@
 #include "app/database_url.h"
 #include "app/settings.h"
 #include "base/log.h"
+#include "net/cidr.h"
 
 enum auth_mode { AUTH_SECURE, AUTH_INSECURE };
 enum proxy_auth { PROXY_AUTH_SCRAM, PROXY_AUTH_MD5 };
@@ -41,6 +42,15 @@ struct config_proxy {
     bool tunnel; /* PG_PROXY_PORT=http[:n]: also through a WebSocket on the HTTP port */
     enum proxy_auth auth;
     char *password;
+    char *socket_folder;
+    char socket_path[108]; /* of the unix socket: SOCKET_FOLDER/.s.PGSQL.PORT; "" none */
+    unsigned socket_mode;
+    struct cidr_list proxy_protocol; /* who must begin with a PROXY header; empty: nobody */
+    unsigned workers;
+    unsigned max_connections;
+    uint64_t login_timeout_ms;
+    uint64_t idle_timeout_ms; /* 0: none */
+    uint64_t drain_timeout_ms;
 };
 
 struct config_auth {
@@ -61,6 +71,7 @@ struct config {
     char *listen; /* an address, "localhost" (both loopback addresses), or NULL for all: as listener_new()
                      takes it */
     bool use_ipv6;
+    bool reuseport;
     enum log_level log_level;
     enum write_mode write_mode;
     uint64_t wal_window;     /* bytes */

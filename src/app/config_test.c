@@ -320,6 +320,132 @@ static void sizes_take_decimals_and_units(void **state)
     }
 }
 
+static void counts_are_checked(void **state)
+{
+    static const char *const bad[] = {"0", "65", "-1", "1.5", "", " ", "x", "18446744073709551617"};
+    READ(FOR_SERVE, USUAL);
+    assert_no_fault();
+    assert_in_range(fx.config.proxy.workers, 1, 4);
+    assert_int_equal(fx.config.proxy.max_connections, 1000);
+    READ(FOR_SERVE, USUAL, {OPT_WORKERS, " 64 "}, {OPT_MAX_CONNECTIONS, "100000"});
+    assert_no_fault();
+    assert_int_equal(fx.config.proxy.workers, 64);
+    assert_int_equal(fx.config.proxy.max_connections, 100000);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        char fault[64];
+        bool unset = bad[i][0] == '\0';
+        READ(FOR_SERVE, USUAL, {OPT_WORKERS, bad[i]}, {OPT_MAX_CONNECTIONS, "100001"});
+        snprintf(fault, sizeof fault, "has invalid value: \"%s\"", bad[i]);
+        if (!unset) {
+            assert_fault(OPT_WORKERS, fault);
+        }
+        assert_fault(OPT_MAX_CONNECTIONS, "has invalid value: \"100001\"");
+        assert_int_equal(fx.faults.count, unset ? 1 : 2);
+    }
+}
+
+static void durations_take_units(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t ms; /* UINT64_MAX: refused */
+    } cases[] = {{"0", 0},
+                 {"0ms", 0},
+                 {"1", 1000},
+                 {"30s", 30000},
+                 {"500ms", 500},
+                 {"5min", 300000},
+                 {"5 min", 300000},
+                 {" 1h ", 3600000},
+                 {"30d", 2592000000},
+                 {"720h", 2592000000},
+                 {"31d", UINT64_MAX},
+                 {"", UINT64_MAX},
+                 {"s", UINT64_MAX},
+                 {"-1s", UINT64_MAX},
+                 {"1.5h", UINT64_MAX},
+                 {"1m", UINT64_MAX},
+                 {"1S", UINT64_MAX},
+                 {"1h30min", UINT64_MAX},
+                 {"18446744073709551615d", UINT64_MAX},
+                 {"18446744073709551616ms", UINT64_MAX}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char fault[64];
+        READ(FOR_SERVE, USUAL, {OPT_IDLE_TIMEOUT, cases[i].text});
+        snprintf(fault, sizeof fault, "has invalid value: \"%s\"", cases[i].text);
+        if (cases[i].ms == UINT64_MAX) {
+            assert_only_fault(OPT_IDLE_TIMEOUT, fault);
+        } else {
+            assert_no_fault();
+            assert_int_equal(fx.config.proxy.idle_timeout_ms, cases[i].ms);
+        }
+    }
+}
+
+static void timeouts_have_defaults_and_bounds(void **state)
+{
+    READ(FOR_SERVE, USUAL);
+    assert_int_equal(fx.config.proxy.login_timeout_ms, 60000);
+    assert_int_equal(fx.config.proxy.idle_timeout_ms, 0);
+    assert_int_equal(fx.config.proxy.drain_timeout_ms, 25000);
+    READ(FOR_SERVE, USUAL, {OPT_LOGIN_TIMEOUT, "1s"}, {OPT_DRAIN_TIMEOUT, "1d"});
+    assert_no_fault();
+    READ(FOR_SERVE, USUAL, {OPT_LOGIN_TIMEOUT, "999ms"}, {OPT_DRAIN_TIMEOUT, "25h"});
+    assert_fault(OPT_LOGIN_TIMEOUT, "has invalid value: \"999ms\"");
+    assert_fault(OPT_DRAIN_TIMEOUT, "has invalid value: \"25h\"");
+    READ(FOR_SERVE, USUAL, {OPT_LOGIN_TIMEOUT, "601"});
+    assert_only_fault(OPT_LOGIN_TIMEOUT, "has invalid value: \"601\"");
+}
+
+static void the_unix_socket_is_named_like_postgresql_s(void **state)
+{
+    char longest[128] = "/";
+    READ(FOR_SERVE, USUAL);
+    assert_string_equal(fx.config.proxy.socket_path, "");
+    assert_int_equal(fx.config.proxy.socket_mode, 0777);
+    READ(FOR_SERVE, USUAL, {OPT_PROXY_SOCKET, "/run/busbar"}, {OPT_PROXY_SOCKET_MODE, "660"});
+    assert_no_fault();
+    assert_string_equal(fx.config.proxy.socket_path, "/run/busbar/.s.PGSQL.65432");
+    assert_int_equal(fx.config.proxy.socket_mode, 0660);
+    memset(longest + 1, 'x', 107 - strlen("/.s.PGSQL.65432") - 1);
+    READ(FOR_SERVE, USUAL, {OPT_PROXY_SOCKET, longest});
+    assert_no_fault();
+    assert_int_equal(strlen(fx.config.proxy.socket_path), 107);
+    longest[strlen(longest)] = 'x';
+    READ(FOR_SERVE, USUAL, {OPT_PROXY_SOCKET, longest});
+    assert_non_null(fx.faults.of[OPT_PROXY_SOCKET]);
+    READ(FOR_SERVE, USUAL, {OPT_PROXY_SOCKET, "run"});
+    assert_only_fault(OPT_PROXY_SOCKET, "has invalid value: \"run\"");
+}
+
+static void permissions_are_octal(void **state)
+{
+    static const char *const bad[] = {"", "8", "1000", "00777", "-1", "0x1", "rw"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        READ(FOR_SERVE, USUAL, {OPT_PROXY_SOCKET_MODE, bad[i]});
+        assert_non_null(fx.faults.of[OPT_PROXY_SOCKET_MODE]);
+        assert_int_equal(fx.faults.count, 1);
+    }
+    READ(FOR_SERVE, USUAL, {OPT_PROXY_SOCKET_MODE, "0"});
+    assert_no_fault();
+    assert_int_equal(fx.config.proxy.socket_mode, 0);
+}
+
+static void proxy_protocol_names_its_sources(void **state)
+{
+    READ(FOR_SERVE, USUAL);
+    assert_int_equal(fx.config.proxy.proxy_protocol.n, 0);
+    READ(FOR_SERVE, USUAL, {OPT_PROXY_PROTOCOL, "on"});
+    assert_no_fault();
+    assert_int_equal(fx.config.proxy.proxy_protocol.n, 1);
+    assert_int_equal(fx.config.proxy.proxy_protocol.of[0].bits, 0);
+    READ(FOR_SERVE, USUAL, {OPT_PROXY_PROTOCOL, "10.0.0.0/8, fd00::/8"});
+    assert_no_fault();
+    assert_int_equal(fx.config.proxy.proxy_protocol.n, 2);
+    READ(FOR_SERVE, USUAL, {OPT_PROXY_PROTOCOL, "10.0.0.1/8"});
+    assert_only_fault(OPT_PROXY_PROTOCOL, "has invalid value: \"10.0.0.1/8\"");
+}
+
 static void features_first_mention_counts(void **state)
 {
     READ(FOR_SERVE, USUAL,
@@ -457,6 +583,12 @@ int main(void)
         cmocka_unit_test_teardown(choices_are_listed, teardown),
         cmocka_unit_test_teardown(log_levels_of_the_original_are_known, teardown),
         cmocka_unit_test_teardown(sizes_take_decimals_and_units, teardown),
+        cmocka_unit_test_teardown(counts_are_checked, teardown),
+        cmocka_unit_test_teardown(durations_take_units, teardown),
+        cmocka_unit_test_teardown(timeouts_have_defaults_and_bounds, teardown),
+        cmocka_unit_test_teardown(the_unix_socket_is_named_like_postgresql_s, teardown),
+        cmocka_unit_test_teardown(permissions_are_octal, teardown),
+        cmocka_unit_test_teardown(proxy_protocol_names_its_sources, teardown),
         cmocka_unit_test_teardown(features_first_mention_counts, teardown),
         cmocka_unit_test_teardown(listen_address_is_checked, teardown),
         cmocka_unit_test_teardown(tls_rule_depends_on_the_url, teardown),

@@ -32,6 +32,8 @@ static const struct choice log_levels[] = {{"error", LOG_ERROR},
                                            {"notice", LOG_INFO, true},
                                            {NULL}};
 
+enum { DAY_MS = 24 * 60 * 60 * 1000 };
+
 #define FIELD(name) offsetof(struct config, name)
 
 const struct option options[OPTION_COUNT] = {
@@ -56,7 +58,7 @@ const struct option options[OPTION_COUNT] = {
          .help = "Accepted for compatibility: both address families of the database host are always tried."},
     [OPT_PG_PROXY_PASSWORD] =
         {"PG_PROXY_PASSWORD", "--pg-proxy-password", "PASSWORD", TYPE_TEXT, GROUP_LISTEN, FOR_ALL,
-         .dev_value = "proxy_password", .field = FIELD(proxy.password), .secret = true,
+         .dev_value = "proxy_password", .field = FIELD(proxy.password), .reloads = true, .secret = true,
          .empty_is_unset = true, .value_note = "required",
          .help = "Password that migration tools give to the proxy; any user name is accepted with it.",
          .hint = "Choose a long random text: the proxy gives access to the database as the user of "
@@ -69,6 +71,7 @@ const struct option options[OPTION_COUNT] = {
          .hint = "Allowed: a port from 1 to 65535, http, or http:<port>."},
     [OPT_PROXY_AUTH] = {"BUSBAR_PROXY_AUTH", "--proxy-auth", "METHOD", TYPE_CHOICE, GROUP_LISTEN, FOR_ALL,
                         .value = "scram-sha-256", .choices = proxy_auths, .field = FIELD(proxy.auth),
+                        .reloads = true,
                         .help = "How clients of the proxy prove the password; md5 is for old drivers only."},
     [OPT_HTTP_PORT] = {"HTTP_PORT", "--http-port", "PORT", TYPE_PORT, GROUP_LISTEN, FOR_ALL, .value = "5133",
                        .min = 1, .max = 65535, .field = FIELD(http_port),
@@ -81,6 +84,57 @@ const struct option options[OPTION_COUNT] = {
     [OPT_USE_IPV6] = {"ELECTRIC_USE_IPV6", "--electric-use-ipv6", NULL, TYPE_BOOL, GROUP_LISTEN, FOR_ALL,
                       .value = "true", .field = FIELD(use_ipv6),
                       .help = "Listen on IPv6 as well as IPv4; false: IPv4 only."},
+    [OPT_REUSEPORT] =
+        {"BUSBAR_REUSEPORT", "--reuseport", NULL, TYPE_BOOL, GROUP_LISTEN, FOR_ALL, .value = "false",
+         .field = FIELD(reuseport),
+         .help = "Let several busbar processes of one user listen on the same ports (SO_REUSEPORT), for a "
+                 "restart without a gap: the new one starts before the old one is stopped."},
+    [OPT_PROXY_SOCKET] =
+        {"BUSBAR_PROXY_SOCKET", "--proxy-socket", "DIR", TYPE_TEXT, GROUP_LISTEN, FOR_ALL,
+         .field = FIELD(proxy.socket_folder), .empty_is_unset = true, .value_note = "none",
+         .help =
+             "Folder in which the proxy also listens on a unix socket, named as PostgreSQL names its own: "
+             ".s.PGSQL. and the port (psql -h DIR -p PORT).",
+         .hint = "Allowed: an absolute path; with the name of the socket at most 107 bytes."},
+    [OPT_PROXY_SOCKET_MODE] =
+        {"BUSBAR_PROXY_SOCKET_MODE", "--proxy-socket-mode", "MODE", TYPE_MODE, GROUP_LISTEN,
+         FOR_ALL, .value = "0777", .field = FIELD(proxy.socket_mode),
+         .help = "Permissions of the unix socket, octal: who may connect needs to be allowed to write.",
+         .hint = "Allowed: an octal number up to 0777."},
+    [OPT_PROXY_PROTOCOL] =
+        {"BUSBAR_PROXY_PROTOCOL", "--proxy-protocol", "SOURCES", TYPE_NETWORKS, GROUP_LISTEN, FOR_ALL,
+         .value = "off", .field = FIELD(proxy.proxy_protocol),
+         .help = "Who speaks for clients by the PROXY protocol, version 2: off for nobody, on for whoever "
+                 "connects over TCP, or the networks of the load balancers, as in 10.0.0.0/8,192.168.7.4. "
+                 "Connections from these must begin with its header; from others none is accepted.",
+         .hint = "Allowed: off, on, or up to 32 addresses and networks (10.0.0.0/8, fd00::/8) with commas."},
+    [OPT_WORKERS] = {"BUSBAR_WORKERS", "--workers", "N", TYPE_COUNT, GROUP_LIMITS, FOR_ALL, .min = 1,
+                     .max = 64, .field = FIELD(proxy.workers), .empty_is_unset = true,
+                     .value_note = "one a processor, at most 4",
+                     .help = "Threads that move the data of proxy sessions.", .hint = "Allowed: 1 to 64."},
+    [OPT_MAX_CONNECTIONS] =
+        {"BUSBAR_MAX_CONNECTIONS", "--max-connections", "N", TYPE_COUNT, GROUP_LIMITS,
+         FOR_ALL, .value = "1000", .min = 1, .max = 100000, .field = FIELD(proxy.max_connections),
+         .reloads = true,
+         .help = "Clients connected to the proxy at once. Each has a connection to PostgreSQL of its own, "
+                 "whose max_connections (100 unless changed) is often reached first.",
+         .hint = "Allowed: 1 to 100000."},
+    [OPT_LOGIN_TIMEOUT] = {"BUSBAR_LOGIN_TIMEOUT", "--login-timeout", "TIME", TYPE_DURATION, GROUP_LIMITS,
+                           FOR_ALL, .value = "60s", .min = 1000, .max = 600000,
+                           .field = FIELD(proxy.login_timeout_ms), .reloads = true,
+                           .help = "Time a client of the proxy has to log in.",
+                           .hint = "Allowed: 1s to 10min. A number alone counts seconds."},
+    [OPT_IDLE_TIMEOUT] =
+        {"BUSBAR_IDLE_TIMEOUT", "--idle-timeout", "TIME", TYPE_DURATION, GROUP_LIMITS, FOR_ALL, .value = "0",
+         .min = 0, .max = 30ull * DAY_MS, .field = FIELD(proxy.idle_timeout_ms), .reloads = true,
+         .help = "Time after which a session is closed that does nothing outside a transaction; 0: never.",
+         .hint = "Allowed: 0 to 30d, as in 90s, 5min, 1h, 2d. A number alone counts seconds."},
+    [OPT_DRAIN_TIMEOUT] = {"BUSBAR_DRAIN_TIMEOUT", "--drain-timeout", "TIME", TYPE_DURATION, GROUP_LIMITS,
+                           FOR_ALL, .value = "25s", .min = 0, .max = DAY_MS,
+                           .field = FIELD(proxy.drain_timeout_ms), .reloads = true,
+                           .help = "Time that open transactions have to end after SIGTERM.",
+                           .hint =
+                               "Allowed: 0 to 1d, as in 500ms, 25s, 5min. A number alone counts seconds."},
     [OPT_AUTH_MODE] =
         {"AUTH_MODE", "--auth-mode", "MODE", TYPE_CHOICE, GROUP_AUTH, FOR_ALL, .value = "secure",
          .dev_value = "insecure", .choices = auth_modes, .field = FIELD(auth.mode), .empty_is_unset = true,
@@ -88,29 +142,30 @@ const struct option options[OPTION_COUNT] = {
                  "for development only."},
     [OPT_AUTH_JWT_ALG] =
         {"AUTH_JWT_ALG", "--auth-jwt-alg", "ALGORITHM", TYPE_CHOICE, GROUP_AUTH, FOR_ALL,
-         .choices = jwt_algorithms, .field = FIELD(auth.algorithm), .empty_is_unset = true,
+         .choices = jwt_algorithms, .field = FIELD(auth.algorithm), .reloads = true, .empty_is_unset = true,
          .value_note = "required in secure mode",
          .help = "Signature algorithm of the tokens: HS256 HS384 HS512 RS256 RS384 RS512 ES256 ES384 ES512.",
          .hint = "Example: HS256. Set AUTH_MODE=insecure to develop without signed tokens."},
     [OPT_AUTH_JWT_KEY] =
         {"AUTH_JWT_KEY", "--auth-jwt-key", "KEY", TYPE_TEXT, GROUP_AUTH, FOR_ALL,
-         .field = FIELD(auth.key_text), .secret = true, .empty_is_unset = true,
+         .field = FIELD(auth.key_text), .reloads = true, .secret = true, .empty_is_unset = true,
          .value_note = "required in secure mode",
          .help = "Key that verifies tokens. HS256, HS384, HS512: a secret of at least 32, 48, 64 bytes. "
                  "RS and ES: a public key in PEM form with its header, footer and line breaks.",
          .hint = "A secret text for the HS algorithms, a public key in PEM form for RS and ES."},
     [OPT_AUTH_JWT_KEY_IS_BASE64] =
         {"AUTH_JWT_KEY_IS_BASE64_ENCODED", "--auth-jwt-key-is-base64-encoded", NULL, TYPE_BOOL,
-         GROUP_AUTH, FOR_ALL, .value = "false", .field = FIELD(auth.key_is_base64), .empty_is_unset = true,
+         GROUP_AUTH, FOR_ALL, .value = "false", .field = FIELD(auth.key_is_base64), .reloads = true,
+         .empty_is_unset = true,
          .help = "The secret of an HS algorithm is given in base64 (padding optional)."},
     [OPT_AUTH_JWT_NAMESPACE] = {"AUTH_JWT_NAMESPACE", "--auth-jwt-namespace", "CLAIM", TYPE_TEXT, GROUP_AUTH,
-                                FOR_ALL, .field = FIELD(auth.ns), .empty_is_unset = true,
+                                FOR_ALL, .field = FIELD(auth.ns), .reloads = true, .empty_is_unset = true,
                                 .help = "Claim that holds the custom claims, the user id among them."},
     [OPT_AUTH_JWT_ISS] = {"AUTH_JWT_ISS", "--auth-jwt-iss", "ISSUER", TYPE_TEXT, GROUP_AUTH, FOR_ALL,
-                          .field = FIELD(auth.iss), .empty_is_unset = true,
+                          .field = FIELD(auth.iss), .reloads = true, .empty_is_unset = true,
                           .help = "Issuer (iss) that tokens must name."},
     [OPT_AUTH_JWT_AUD] = {"AUTH_JWT_AUD", "--auth-jwt-aud", "AUDIENCE", TYPE_TEXT, GROUP_AUTH, FOR_ALL,
-                          .field = FIELD(auth.aud), .empty_is_unset = true,
+                          .field = FIELD(auth.aud), .reloads = true, .empty_is_unset = true,
                           .help = "Audience (aud) that tokens must name."},
     [OPT_WRITE_MODE] =
         {"ELECTRIC_WRITE_TO_PG_MODE", "--electric-write-to-pg-mode", "MODE", TYPE_CHOICE, GROUP_SYNC, FOR_ALL,
@@ -137,7 +192,7 @@ const struct option options[OPTION_COUNT] = {
                          .help = "Name of this instance, as told to clients and in metrics."},
     [OPT_LOG_LEVEL] =
         {"LOG_LEVEL", "--log-level", "LEVEL", TYPE_CHOICE, GROUP_LOG, FOR_ALL, .value = "info",
-         .choices = log_levels, .field = FIELD(log_level),
+         .choices = log_levels, .field = FIELD(log_level), .reloads = true,
          .help = "error, warning, info or debug. Also accepted: emergency, alert, critical, warn, notice."},
     [OPT_DATA] = {"BUSBAR_DATA", "--data", "DIR", TYPE_TEXT, GROUP_CLUSTER, FOR_DEV, .value = "./.busbar",
                   .field = FIELD(dev.data), .empty_is_unset = true,
@@ -176,6 +231,7 @@ const struct option options[OPTION_COUNT] = {
 const char *const option_groups[GROUP_COUNT] = {
     [GROUP_DATABASE] = "Database",
     [GROUP_LISTEN] = "Proxy and HTTP",
+    [GROUP_LIMITS] = "Limits",
     [GROUP_AUTH] = "Authentication of sync clients",
     [GROUP_SYNC] = "Sync",
     [GROUP_LOG] = "Logging",

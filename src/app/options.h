@@ -19,6 +19,15 @@ enum option_id {
     OPT_HTTP_PORT,
     OPT_LISTEN,
     OPT_USE_IPV6,
+    OPT_REUSEPORT,
+    OPT_PROXY_SOCKET,
+    OPT_PROXY_SOCKET_MODE,
+    OPT_PROXY_PROTOCOL,
+    OPT_WORKERS,
+    OPT_MAX_CONNECTIONS,
+    OPT_LOGIN_TIMEOUT,
+    OPT_IDLE_TIMEOUT,
+    OPT_DRAIN_TIMEOUT,
     OPT_AUTH_MODE,
     OPT_AUTH_JWT_ALG,
     OPT_AUTH_JWT_KEY,
@@ -54,11 +63,15 @@ enum option_type {
     TYPE_TEXT,       /* any text; empty counts as unset */
     TYPE_BOOL,       /* str_to_bool() */
     TYPE_PORT,       /* a uint16_t within min and max */
+    TYPE_COUNT,      /* an unsigned within min and max */
+    TYPE_DURATION,   /* a uint64_t of milliseconds within min and max: 30s, 500ms, 5min, 1h, 2d */
+    TYPE_MODE,       /* permissions of a file, octal */
     TYPE_CHOICE,     /* one of the row's choices */
     TYPE_SIZE,       /* bytes: 1.5G, 300M, 1000k */
     TYPE_URL,        /* a database URL (app/database_url.h) */
     TYPE_PROXY_PORT, /* n, http, http:n */
     TYPE_ADDRESS,    /* where to listen: *, localhost, or an IP address */
+    TYPE_NETWORKS,   /* off, on, or networks in CIDR notation (net/cidr.h) */
     TYPE_FEATURES,   /* name=true:name=false */
     TYPE_IGNORED,    /* accepted so that an existing environment works unchanged; has no effect */
 };
@@ -66,6 +79,7 @@ enum option_type {
 enum option_group {
     GROUP_DATABASE,
     GROUP_LISTEN,
+    GROUP_LIMITS,
     GROUP_AUTH,
     GROUP_SYNC,
     GROUP_LOG,
@@ -102,7 +116,8 @@ struct option {
     uint64_t min, max;
     const struct choice *choices; /* ends with a NULL name */
     size_t field;                 /* offset in struct config of the value */
-    bool secret;                  /* never printed */
+    bool secret;                  /* never printed; NAME_FILE names a file that holds it */
+    bool reloads;                 /* SIGHUP may change it (app/reload.h) */
     bool empty_is_unset;
     const char *help; /* one or two sentences */
     const char *hint; /* for a faulty value: what is allowed, or an example */

@@ -97,11 +97,16 @@ static const char *allowed_values(const struct option *o)
     case TYPE_SIZE:
         return "Allowed: a number above 0 with an optional unit: k, m, g (powers of 1000) or K, M, G (of "
                "1024).";
+    case TYPE_DURATION:
+        return "Allowed: a time with an optional unit, ms, s, min, h or d; a number alone counts seconds.";
     case TYPE_TEXT:
+    case TYPE_COUNT:
+    case TYPE_MODE:
     case TYPE_CHOICE:
     case TYPE_URL:
     case TYPE_PROXY_PORT:
     case TYPE_ADDRESS:
+    case TYPE_NETWORKS:
     case TYPE_FEATURES:
     case TYPE_IGNORED:
         return NULL;

@@ -172,7 +172,7 @@ static void put_markdown_row(struct buf *out, const struct option *o)
     put_default_cell(out, o);
     buf_put_c(out, " | ");
     put_cell(out, o->help);
-    buf_put_c(out, " |\n");
+    buf_put_c(out, o->reloads ? " *Reloadable.* |\n" : " |\n");
 }
 
 static const char markdown_head[] =
@@ -190,13 +190,19 @@ static const char markdown_head[] =
     "- A size is a number above 0, decimals allowed, with an optional unit: `k`, `m`, `g` are powers of "
     "1000,\n"
     "  `K`, `M`, `G` powers of 1024.\n"
+    "- A time is a whole number with an optional unit, `ms`, `s`, `min`, `h` or `d`; without one it counts "
+    "seconds.\n"
     "- In `.env`, values may stand in single quotes (literal) or double quotes (with `\\n`, `\\t`, `\\\"`, "
     "`\\\\`, `\\$`),\n"
     "  quoted values may span lines, lines may begin with `export`, and `#` begins a comment.\n"
     "\n"
     "Everything is checked before a port opens. All faults are reported together and the exit status is 1; a "
     "faulty\n"
-    "command line gives 2. `busbar show-config` prints the values in force and where each comes from.\n";
+    "command line gives 2. `busbar show-config` prints the values in force and where each comes from.\n"
+    "\n"
+    "On SIGHUP `busbar serve` reads everything anew. Options marked *reloadable* change then; when any other "
+    "one has\n"
+    "changed, or anything is faulty, nothing changes and the log says why.\n";
 
 static void put_ignored(struct buf *out)
 {
