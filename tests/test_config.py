@@ -144,6 +144,26 @@ def test_dotenv_faults_name_the_file(tmp_path):
     assert re.search(r"LOG_LEVEL\W+error", done.stdout), done.stdout
 
 
+def test_secret_files(tmp_path):
+    """NAME_FILE in the environment or in .env; where it came from is told, what is in it is not."""
+    (tmp_path / "password").write_text(SECRET + "\n")
+    (tmp_path / ".env").write_text("DATABASE_URL_FILE=url\n")
+    (tmp_path / "url").write_text(f"postgresql://u:{SECRET}@localhost/db")
+    done = run("show-config", cwd=tmp_path, PG_PROXY_PASSWORD_FILE=tmp_path / "password", AUTH_MODE="insecure")
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf'PG_PROXY_PASSWORD +"\*+"  \(environment, file "{tmp_path}/password"\)', done.stdout), done.stdout
+    assert re.search(r'DATABASE_URL +"postgresql://u:\*+@localhost:5432/db"  \(\.env, file "url"\)', done.stdout), done.stdout
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_secret_file_faults(tmp_path):
+    """Both ways at once, and a file that is not there: said with the path."""
+    done = run("serve", DATABASE_URL="postgresql://u@localhost/db", DATABASE_URL_FILE="/none/url", PG_PROXY_PASSWORD_FILE="/none/password", AUTH_MODE="insecure")
+    assert done.returncode == 1
+    assert "DATABASE_URL is set twice: also by DATABASE_URL_FILE" in report(done)
+    assert "PG_PROXY_PASSWORD cannot be had: cannot read /none/password: No such file or directory Given by PG_PROXY_PASSWORD_FILE." in report(done)
+
+
 def test_show_config_hides_secrets():
     """What is in force, secrets masked."""
     done = run("show-config", DATABASE_URL=f"postgresql://u:{SECRET}@localhost/db", PG_PROXY_PASSWORD=SECRET, AUTH_MODE="insecure")

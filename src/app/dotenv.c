@@ -191,12 +191,7 @@ struct target {
 static void on_assignment(void *ctx, struct str key, struct str value)
 {
     const struct target *target = ctx;
-    for (int id = 0; id < OPTION_COUNT; id++) {
-        const struct option *o = &options[id];
-        if (o->variable && (o->commands & target->command) && str_eq(str_c(o->variable), key)) {
-            settings_set(target->settings, (enum option_id)id, value, SOURCE_FILE);
-        }
-    }
+    settings_set_variable(target->settings, target->command, key, value, SOURCE_FILE);
 }
 
 static void report(const char *path, const struct dotenv_problem *problem, struct faults *faults,

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "app/settings.h"
 
+#include "app/files.h"
 #include "base/mem.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-enum { FAULT_LIMIT = 4096, QUOTED_LIMIT = 200 };
+enum { FAULT_LIMIT = 4096, QUOTED_LIMIT = 200, SECRET_FILE_LIMIT = 64 * 1024 };
 
 static void wipe_text(char **text)
 {
@@ -21,19 +23,52 @@ void settings_deinit(struct settings *s)
 {
     for (int id = 0; id < OPTION_COUNT; id++) {
         wipe_text(&s->of[id].text);
+        wipe_text(&s->of[id].file);
         s->of[id].source = SOURCE_UNSET;
+        s->of[id].file_source = SOURCE_UNSET;
+    }
+}
+
+static void set(char **text, enum setting_source *source, struct str new_text, enum setting_source new_source)
+{
+    if (new_source >= *source) {
+        wipe_text(text);
+        *text = mem_strndup(new_text.n ? new_text.p : "", new_text.n);
+        *source = new_source;
     }
 }
 
 void settings_set(struct settings *s, enum option_id id, struct str text, enum setting_source source)
 {
-    struct setting *setting = &s->of[id];
-    if (source < setting->source) {
-        return;
+    set(&s->of[id].text, &s->of[id].source, text, source);
+}
+
+void settings_set_file(struct settings *s, enum option_id id, struct str path, enum setting_source source)
+{
+    set(&s->of[id].file, &s->of[id].file_source, path, source);
+}
+
+static bool names_file_of(const struct option *o, struct str name)
+{
+    size_t n = strlen(o->variable);
+    return o->secret && str_starts_with(name, str_c(o->variable)) &&
+           str_eq((struct str){name.p + n, name.n - n}, STR("_FILE"));
+}
+
+void settings_set_variable(struct settings *s, unsigned command, struct str name, struct str value,
+                           enum setting_source source)
+{
+    for (int id = 0; id < OPTION_COUNT; id++) {
+        const struct option *o = &options[id];
+        if (!o->variable || !(o->commands & command)) {
+            continue;
+        }
+        if (str_eq(str_c(o->variable), name)) {
+            settings_set(s, (enum option_id)id, value, source);
+        } else if (names_file_of(o, name)) {
+            settings_set_file(s, (enum option_id)id, value, source);
+        }
     }
-    wipe_text(&setting->text);
-    setting->text = mem_strndup(text.n ? text.p : "", text.n);
-    setting->source = source;
 }
 
 const char *settings_text(const struct settings *s, enum option_id id)
@@ -44,11 +79,63 @@ const char *settings_text(const struct settings *s, enum option_id id)
 
 void settings_read_environment(struct settings *s, unsigned command)
 {
+    for (char **entry = environ; entry && *entry; entry++) {
+        struct str value = str_c(*entry);
+        struct str name = str_cut(&value, '=');
+        settings_set_variable(s, command, name, value, SOURCE_ENVIRONMENT);
+    }
+}
+
+/* Files written by an editor or by echo end with a line break that is not meant. */
+static struct str without_line_break(struct str text)
+{
+    if (text.n && text.p[text.n - 1] == '\n') {
+        text.n--;
+        text.n -= text.n && text.p[text.n - 1] == '\r';
+    }
+    return text;
+}
+
+static void use_content(struct setting *setting, enum option_id id, struct str content, struct faults *faults)
+{
+    if (content.n == 0) {
+        faults_add(faults, id, "is empty in the file %s", setting->file);
+    } else if (memchr(content.p, '\0', content.n)) {
+        faults_add(faults, id, "has a zero byte in the file %s", setting->file);
+    } else {
+        set(&setting->text, &setting->source, content, setting->file_source);
+    }
+}
+
+static void read_file(struct setting *setting, enum option_id id, struct faults *faults)
+{
+    struct buf content = BUF_INIT(SECRET_FILE_LIMIT);
+    struct err err = ERR_INIT;
+    if (file_read(setting->file, &content, &err) < 0) {
+        faults_add(faults, id, "cannot be had: %s", err.msg);
+        faults_advise(faults, id, NULL);
+    } else {
+        use_content(setting, id, without_line_break(buf_str(&content)), faults);
+    }
+    if (content.p) {
+        mem_wipe(content.p, content.cap);
+    }
+    buf_deinit(&content);
+}
+
+void settings_read_files(struct settings *s, struct faults *faults)
+{
     for (int id = 0; id < OPTION_COUNT; id++) {
-        const struct option *o = &options[id];
-        const char *text = o->variable ? getenv(o->variable) : NULL;
-        if (text && (o->commands & command)) {
-            settings_set(s, (enum option_id)id, str_c(text), SOURCE_ENVIRONMENT);
+        struct setting *setting = &s->of[id];
+        if (!setting->file || !*setting->file) {
+            continue;
+        }
+        if (settings_text(s, (enum option_id)id)) {
+            faults_add(faults, (enum option_id)id, "is set twice: also by %s_FILE", options[id].variable);
+            faults_advise(faults, (enum option_id)id, "Set one of the two.");
+        } else {
+            setting->source = SOURCE_UNSET; /* an empty text gives way, whatever its source */
+            read_file(setting, (enum option_id)id, faults);
         }
     }
 }
@@ -75,6 +162,15 @@ const char *setting_source_name(enum setting_source source)
                                         [SOURCE_ENVIRONMENT] = "environment",
                                         [SOURCE_FLAG] = "flag"};
     return names[source];
+}
+
+void setting_put_source(const struct setting *setting, struct buf *out)
+{
+    buf_put_c(out, setting_source_name(setting->source));
+    if (setting->file && *setting->file) {
+        buf_put_c(out, ", file ");
+        put_quoted(out, str_c(setting->file));
+    }
 }
 
 void faults_deinit(struct faults *f)
@@ -161,9 +257,13 @@ static void put_fault(const struct faults *f, const struct settings *s, int id, 
     const struct option *o = &options[id];
     buf_printf(out, "  * %s ", option_label(o));
     put_lines(out, f->of[id]);
-    if (s->of[id].source == SOURCE_FLAG && o->flag) {
+    const struct setting *setting = &s->of[id];
+    if (setting->file && *setting->file) {
+        buf_printf(out, "    Given by %s_FILE%s.\n", o->variable,
+                   setting->file_source == SOURCE_FILE ? " in the file .env" : "");
+    } else if (setting->source == SOURCE_FLAG && o->flag) {
         buf_printf(out, "    Given by %s.\n", o->flag);
-    } else if (s->of[id].source == SOURCE_FILE) {
+    } else if (setting->source == SOURCE_FILE) {
         buf_put_c(out, "    Given in the file .env.\n");
     }
     if (f->advice[id]) {

@@ -180,6 +180,7 @@ static void read_sources(struct invocation *in, struct faults *faults)
     CLEANUP(buf_deinit) struct buf warnings = BUF_INIT(4096);
     settings_read_environment(&in->settings, in->command->options);
     dotenv_read(".env", in->command->options, &in->settings, faults, &warnings);
+    settings_read_files(&in->settings, faults);
     settings_read_defaults(&in->settings, in->command->options);
     if (warnings.n) {
         fprintf(stderr, "%s: %s", in->name, buf_cstr(&warnings));

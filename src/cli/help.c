@@ -76,7 +76,7 @@ static void put_option(struct buf *out, const struct option *o, unsigned command
              o->placeholder ? o->placeholder : "");
     buf_put_c(&text, o->help);
     if (o->variable) {
-        buf_printf(&text, " [%s]", o->variable);
+        buf_printf(&text, " [%s%s]", o->variable, o->secret ? "[_FILE]" : "");
     }
     put_default(&text, o, default_of(o, command));
     put_row(out, name, buf_cstr(&text), INDENT);
@@ -114,7 +114,8 @@ static void put_commands(struct buf *out, const struct command *parent)
 static const char sources_text[] = "\nEach option can be given as a flag (--flag VALUE or --flag=VALUE; "
                                    "--flag or --no-flag for a switch), as the\n"
                                    "environment variable in brackets, or in the file .env of the working "
-                                   "directory, in this order of preference.\n";
+                                   "directory, in this order of preference.\n"
+                                   "For a secret, NAME_FILE can name a file that holds it.\n";
 
 static const char status_text[] =
     "\nExit status: 0 all went well; 1 a fault of the configuration or at run time; 2 a faulty "
@@ -163,8 +164,8 @@ static void put_default_cell(struct buf *out, const struct option *o)
 
 static void put_markdown_row(struct buf *out, const struct option *o)
 {
-    buf_printf(out, "| %s%s%s | ", o->variable ? "`" : "", o->variable ? o->variable : "",
-               o->variable ? "`" : "");
+    buf_printf(out, "| %s%s%s%s | ", o->variable ? "`" : "", o->variable ? o->variable : "",
+               o->variable ? "`" : "", o->secret ? " *or* `_FILE`" : "");
     if (o->flag) {
         buf_printf(out, "`%s%s%s`", o->flag, o->placeholder ? " " : "", o->placeholder ? o->placeholder : "");
     }
@@ -195,6 +196,11 @@ static const char markdown_head[] =
     "- In `.env`, values may stand in single quotes (literal) or double quotes (with `\\n`, `\\t`, `\\\"`, "
     "`\\\\`, `\\$`),\n"
     "  quoted values may span lines, lines may begin with `export`, and `#` begins a comment.\n"
+    "- A secret can be kept in a file: `PG_PROXY_PASSWORD_FILE` names one whose content, without a line "
+    "break "
+    "at its end,\n"
+    "  is the value of `PG_PROXY_PASSWORD`. Set one of the two. The same goes for every option marked "
+    "`_FILE`.\n"
     "\n"
     "Everything is checked before a port opens. All faults are reported together and the exit status is 1; a "
     "faulty\n"

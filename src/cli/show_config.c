@@ -15,7 +15,9 @@ static void put_option(const struct call *call, enum option_id id, struct buf *o
     buf_printf(out, "%-32s", options[id].variable);
     if (value.n) {
         put_quoted(out, buf_str(&value));
-        buf_printf(out, "  (%s)", setting_source_name(setting->source));
+        buf_put_c(out, "  (");
+        setting_put_source(setting, out);
+        buf_put_byte(out, ')');
     } else {
         buf_put_c(out, "not set");
     }

@@ -10,9 +10,11 @@ static void log_option(const struct call *call, enum option_id id)
     CLEANUP(buf_deinit) struct buf value = BUF_INIT(64 * 1024);
     CLEANUP(buf_deinit) struct buf quoted = BUF_INIT(64 * 1024);
     help_put_value(call->settings, call->config, id, &value);
+    CLEANUP(buf_deinit) struct buf source = BUF_INIT(64 * 1024);
     put_quoted(&quoted, buf_str(&value));
+    setting_put_source(&call->settings->of[id], &source);
     log_debug(NULL, "option name=%s value=%s source=%s", option_label(&options[id]), buf_cstr(&quoted),
-              setting_source_name(call->settings->of[id].source));
+              buf_cstr(&source));
 }
 
 void startup_log(const struct call *call)
