@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/un.h>
 
 static void wipe_text(char **text)
 {
@@ -375,14 +376,13 @@ static void check_database(const struct reader *r, unsigned command)
 
 static void check_socket(const struct reader *r)
 {
-    struct config_proxy *proxy = &r->config->proxy;
-    if (!proxy->socket_folder) {
+    const char *folder = r->config->proxy.socket_folder;
+    if (!folder) {
         return;
     }
-    int n = snprintf(proxy->socket_path, sizeof proxy->socket_path, "%s/.s.PGSQL.%u", proxy->socket_folder,
-                     (unsigned)proxy->port);
-    if (proxy->socket_folder[0] != '/' || (size_t)n >= sizeof proxy->socket_path) {
-        refuse(r, OPT_PROXY_SOCKET, proxy->socket_folder);
+    int n = snprintf(NULL, 0, "%s/.s.PGSQL.%u", folder, (unsigned)r->config->proxy.port);
+    if (folder[0] != '/' || (size_t)n >= sizeof((struct sockaddr_un *)0)->sun_path) {
+        refuse(r, OPT_PROXY_SOCKET, folder);
     }
 }
 

@@ -42,8 +42,7 @@ struct config_proxy {
     bool tunnel; /* PG_PROXY_PORT=http[:n]: also through a WebSocket on the HTTP port */
     enum proxy_auth auth;
     char *password;
-    char *socket_folder;
-    char socket_path[108]; /* of the unix socket: SOCKET_FOLDER/.s.PGSQL.PORT; "" none */
+    char *socket_folder; /* of the unix socket .s.PGSQL.PORT; NULL: none */
     unsigned socket_mode;
     struct cidr_list proxy_protocol; /* who must begin with a PROXY header; empty: nobody */
     unsigned workers;

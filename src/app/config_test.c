@@ -397,20 +397,19 @@ static void timeouts_have_defaults_and_bounds(void **state)
     assert_only_fault(OPT_LOGIN_TIMEOUT, "has invalid value: \"601\"");
 }
 
-static void the_unix_socket_is_named_like_postgresql_s(void **state)
+static void the_path_of_the_unix_socket_has_a_limit(void **state)
 {
     char longest[128] = "/";
     READ(FOR_SERVE, USUAL);
-    assert_string_equal(fx.config.proxy.socket_path, "");
+    assert_null(fx.config.proxy.socket_folder);
     assert_int_equal(fx.config.proxy.socket_mode, 0777);
     READ(FOR_SERVE, USUAL, {OPT_PROXY_SOCKET, "/run/busbar"}, {OPT_PROXY_SOCKET_MODE, "660"});
     assert_no_fault();
-    assert_string_equal(fx.config.proxy.socket_path, "/run/busbar/.s.PGSQL.65432");
+    assert_string_equal(fx.config.proxy.socket_folder, "/run/busbar");
     assert_int_equal(fx.config.proxy.socket_mode, 0660);
     memset(longest + 1, 'x', 107 - strlen("/.s.PGSQL.65432") - 1);
     READ(FOR_SERVE, USUAL, {OPT_PROXY_SOCKET, longest});
     assert_no_fault();
-    assert_int_equal(strlen(fx.config.proxy.socket_path), 107);
     longest[strlen(longest)] = 'x';
     READ(FOR_SERVE, USUAL, {OPT_PROXY_SOCKET, longest});
     assert_non_null(fx.faults.of[OPT_PROXY_SOCKET]);
@@ -586,7 +585,7 @@ int main(void)
         cmocka_unit_test_teardown(counts_are_checked, teardown),
         cmocka_unit_test_teardown(durations_take_units, teardown),
         cmocka_unit_test_teardown(timeouts_have_defaults_and_bounds, teardown),
-        cmocka_unit_test_teardown(the_unix_socket_is_named_like_postgresql_s, teardown),
+        cmocka_unit_test_teardown(the_path_of_the_unix_socket_has_a_limit, teardown),
         cmocka_unit_test_teardown(permissions_are_octal, teardown),
         cmocka_unit_test_teardown(proxy_protocol_names_its_sources, teardown),
         cmocka_unit_test_teardown(features_first_mention_counts, teardown),

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/command.h"
 
-#include "app/dotenv.h"
 #include "app/version.h"
 #include "base/mem.h"
 #include "cli/help.h"
@@ -175,34 +174,34 @@ int command_report_faults(const struct faults *faults, const struct settings *se
     return STATUS_FAULT;
 }
 
-static void read_sources(struct invocation *in, struct faults *faults)
+static void read_config(const struct invocation *in, const struct config_source *source,
+                        struct settings *settings, struct config *config, struct faults *faults)
 {
     CLEANUP(buf_deinit) struct buf warnings = BUF_INIT(4096);
-    settings_read_environment(&in->settings, in->command->options);
-    dotenv_read(".env", in->command->options, &in->settings, faults, &warnings);
-    settings_read_files(&in->settings, faults);
-    settings_read_defaults(&in->settings, in->command->options);
+    config_source_read(source, settings, config, faults, &warnings);
     if (warnings.n) {
         fprintf(stderr, "%s: %s", in->name, buf_cstr(&warnings));
     }
 }
 
-static int run(const struct command *root, struct invocation *in)
+static int run(const struct command *root, const struct invocation *in)
 {
     struct config config = CONFIG_INIT;
+    CLEANUP(settings_deinit) struct settings settings = SETTINGS_INIT;
     CLEANUP(faults_deinit) struct faults faults = FAULTS_INIT;
     const struct command *command = in->command;
+    struct config_source source = {.command = command->options, .flags = &in->settings, .dotenv = ".env"};
     int status;
     if (command->options) {
-        read_sources(in, &faults);
-        config_read(&in->settings, command->options, &config, &faults);
+        read_config(in, &source, &settings, &config, &faults);
     }
     if (faults.count && !command->shows_faults) {
-        status = command_report_faults(&faults, &in->settings);
+        status = command_report_faults(&faults, &settings);
     } else {
         status = command->run(&(struct call){.root = root,
                                              .config = &config,
-                                             .settings = &in->settings,
+                                             .settings = &settings,
+                                             .source = &source,
                                              .faults = &faults,
                                              .arguments = in->arguments,
                                              .arguments_n = in->arguments_n});

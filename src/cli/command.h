@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "app/config.h"
+#include "app/config_source.h"
 #include "base/err.h"
 
 /* Exit statuses of the program. */
@@ -15,12 +15,14 @@ enum { COMMAND_ARGUMENTS = 4, COMMAND_NAME_LIMIT = 64 };
 
 struct command;
 
-/* What a command runs with; all borrowed. `config` may be changed and is freed by the caller. */
+/* What a command runs with; all borrowed. `config` and `settings` may be changed and are freed by the caller.
+ */
 struct call {
     const struct command *root;
-    struct config *config; /* for commands that take options */
-    const struct settings *settings;
-    const struct faults *faults; /* none, unless the command shows_faults */
+    struct config *config;              /* for commands that take options */
+    struct settings *settings;          /* what it was read from */
+    const struct config_source *source; /* to read it again */
+    const struct faults *faults;        /* none, unless the command shows_faults */
     const char *const *arguments;
     size_t arguments_n;
 };
