@@ -4,6 +4,7 @@
 
 enum {
     LIMIT_STARTUP_PACKET = 10000, /* PostgreSQL's MAX_STARTUP_PACKET_LENGTH */
+    LIMIT_PROXY_HEADER = 4096,    /* PROXY protocol: addresses and whatever a load balancer adds */
     LIMIT_PASSWORD_PACKET = 4096, /* password and SASL messages of a client */
     LIMIT_FRAME = 0x40000000,     /* PostgreSQL's own bound on a message (PQ_LARGE_MESSAGE_LIMIT) */
     LIMIT_PEEK = 64 * 1024,       /* statements longer than this are streamed unless they may be DDL */
