@@ -35,6 +35,8 @@ struct serve {
     struct install *install;
     struct timer *retry;
     struct sigwatch *signals[3];
+    struct timer *drain_timer;
+    bool draining;  /* the end has begun */
     bool announced; /* ready was said once */
     bool suspect;   /* our own connection was lost; whether the database is, the next attempt will tell */
     char logged_down[sizeof((struct err *)0)->msg]; /* the last reason that was logged, and when */
@@ -52,6 +54,9 @@ static void stop_failed(struct serve *sv, const struct err *err)
 
 static void not_ready(struct serve *sv, const char *what, const char *why)
 {
+    if (sv->draining) {
+        return; /* and stays so */
+    }
     char reason[700];
     snprintf(reason, sizeof reason, "the migrations proxy is not ready: %s%s%s", what, *why ? ": " : "", why);
     sv->api_state.ready = false;
@@ -107,6 +112,9 @@ static void on_installed(void *ctx, const struct install_outcome *o)
 {
     struct serve *sv = ctx;
     sv->install = NULL;
+    if (sv->draining) {
+        return;
+    }
     if (!o->ready) {
         on_install_failed(sv, o);
         return;
@@ -202,6 +210,35 @@ static void on_client_state(void *ctx, enum pg_client_state state, const struct 
     }
 }
 
+static void on_drained(void *ctx)
+{
+    struct serve *sv = ctx;
+    loop_stop(sv->loop);
+}
+
+static void on_drain_timeout(void *ctx)
+{
+    struct serve *sv = ctx;
+    struct proxy_stats stats;
+    proxy_read_stats(sv->proxy, &stats);
+    log_warning(NULL, "stopping with %llu sessions in the middle of something: the time to drain is over",
+                (unsigned long long)stats.sessions);
+    loop_stop(sv->loop);
+}
+
+/* Who is in a transaction may finish it. Whoever asks for /api/status is sent elsewhere. */
+static void start_drain(struct serve *sv)
+{
+    uint64_t limit = sv->config->proxy.drain_timeout_ms;
+    sv->draining = true;
+    sv->api_state.ready = false;
+    snprintf(sv->api_state.reason, sizeof sv->api_state.reason, "the service is stopping");
+    log_info(NULL, "draining: %s; open transactions have %.1f seconds to end", strsignal(SIGTERM),
+             (double)limit / 1000);
+    timer_start(sv->drain_timer, limit);
+    proxy_drain(sv->proxy, on_drained, sv);
+}
+
 static void on_signal(void *ctx, int signum)
 {
     struct serve *sv = ctx;
@@ -210,6 +247,10 @@ static void on_signal(void *ctx, int signum)
         if (sv->hooks->child && sv->hooks->child(sv->hooks->ctx, &err) < 0) {
             stop_failed(sv, &err);
         }
+        return;
+    }
+    if (signum == SIGTERM && !sv->draining) {
+        start_drain(sv);
         return;
     }
     log_info(NULL, "stopping: %s", strsignal(signum));
@@ -221,6 +262,14 @@ static void fill_numbers(void *ctx, struct api_numbers *n)
     struct serve *sv = ctx;
     struct proxy_stats stats;
     proxy_read_stats(sv->proxy, &stats);
+    n->workers = stats.workers;
+    n->connections = stats.connections;
+    n->connections_total = stats.connections_total;
+    n->connections_dropped = stats.connections_dropped;
+    n->logins_failed = stats.logins_failed;
+    n->login_ms = stats.login_ms;
+    n->cancels = stats.cancels;
+    n->timeouts = stats.timeouts;
     n->sessions = stats.sessions;
     n->sessions_total = stats.sessions_total;
     n->logins_refused = stats.logins_refused;
@@ -240,21 +289,30 @@ static int open_ports(struct serve *sv, struct err *err)
 {
     const struct config *config = sv->config;
     struct proxy_options proxy = {
-        .listen = {.address = config->listen, .ipv6 = config->use_ipv6, .port = config->proxy.port},
+        .listen = {.address = config->listen,
+                   .ipv6 = config->use_ipv6,
+                   .port = config->proxy.port,
+                   .reuse_port = config->reuseport,
+                   .socket_folder = config->proxy.socket_folder,
+                   .socket_mode = config->proxy.socket_mode},
+        .proxy_protocol = config->proxy.proxy_protocol,
         .policy = {.method = config->proxy.auth == PROXY_AUTH_MD5 ? GATE_MD5 : GATE_SCRAM,
                    .password = config->proxy.password,
                    .url = config->database.conninfo,
                    .require_ssl = config->database.require_ssl,
-                   .max_connections = 1000,
-                   .login_timeout_ms = 60000},
-        .workers = 2};
-    struct api_options api = {
-        .http.listen = {.address = config->listen, .ipv6 = config->use_ipv6, .port = config->http_port},
-        .client = sv->client,
-        .state = &sv->api_state,
-        .version = busbar_version,
-        .fill = fill_numbers,
-        .ctx = sv};
+                   .max_connections = config->proxy.max_connections,
+                   .login_timeout_ms = config->proxy.login_timeout_ms,
+                   .idle_timeout_ms = config->proxy.idle_timeout_ms},
+        .workers = config->proxy.workers};
+    struct api_options api = {.http.listen = {.address = config->listen,
+                                              .ipv6 = config->use_ipv6,
+                                              .port = config->http_port,
+                                              .reuse_port = config->reuseport},
+                              .client = sv->client,
+                              .state = &sv->api_state,
+                              .version = busbar_version,
+                              .fill = fill_numbers,
+                              .ctx = sv};
     if (proxy_new(sv->loop, &proxy, &sv->proxy, err) < 0) {
         return err_context(err, "PG_PROXY_PORT");
     }
@@ -275,6 +333,7 @@ static void close_all(struct serve *sv)
     proxy_free(sv->proxy);
     pg_client_free(sv->client);
     timer_free(sv->retry);
+    timer_free(sv->drain_timer);
     loop_free(sv->loop);
 }
 
@@ -291,6 +350,7 @@ int serve_run(const struct config *config, const struct serve_hooks *hooks, stru
     }
     signals_release();
     sv.retry = timer_new(sv.loop, on_retry, &sv);
+    sv.drain_timer = timer_new(sv.loop, on_drain_timeout, &sv);
     sv.client = pg_client_new(sv.loop, &client, on_client_state, &sv);
     snprintf(sv.api_state.reason, sizeof sv.api_state.reason, "starting up");
     if (open_ports(&sv, err) == 0) {

@@ -24,9 +24,16 @@ struct api_state {
 };
 
 struct api_numbers {
-    uint64_t sessions;       /* now */
-    uint64_t sessions_total; /* since the start, as everything below */
-    uint64_t logins_refused;
+    unsigned workers;
+    uint64_t connections;       /* now, those not yet logged in among them */
+    uint64_t sessions;          /* now */
+    uint64_t connections_total; /* since the start, as everything below */
+    uint64_t connections_dropped;
+    uint64_t sessions_total;
+    uint64_t logins_refused; /* by the proxy */
+    uint64_t logins_failed;  /* by PostgreSQL */
+    uint64_t login_ms;       /* that all logins to PostgreSQL took together */
+    uint64_t cancels, timeouts;
     uint64_t bytes_from_clients, bytes_from_server;
     uint64_t messages_from_clients, messages_from_server;
     uint64_t statements_inspected; /* looked at by the grammar */

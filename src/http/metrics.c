@@ -113,10 +113,24 @@ static void write_service(const struct metrics *m, struct buf *out)
 
 static void write_proxy(const struct api_numbers *n, struct buf *out)
 {
+    count(out, "busbar_workers", "gauge", "Threads that move the data of sessions.", n->workers);
+    count(out, "busbar_connections", "gauge", "Clients connected to the proxy, logged in or not.",
+          n->connections);
+    count(out, "busbar_connections_total", "counter", "Connections that clients made to the proxy.",
+          n->connections_total);
+    count(out, "busbar_connections_dropped_total", "counter",
+          "Connections closed as they came: far above the limit.", n->connections_dropped);
     count(out, "busbar_sessions", "gauge", "Proxy sessions that are open.", n->sessions);
     count(out, "busbar_sessions_total", "counter", "Proxy sessions that were opened.", n->sessions_total);
     count(out, "busbar_logins_refused_total", "counter", "Logins to the proxy that were refused.",
           n->logins_refused);
+    count(out, "busbar_logins_failed_total", "counter", "Logins that PostgreSQL refused or did not answer.",
+          n->logins_failed);
+    measure(out, "busbar_login_seconds_total", "counter",
+            "Time that logins to PostgreSQL took, all sessions together.", (double)n->login_ms / 1000);
+    count(out, "busbar_cancels_total", "counter", "Cancel requests passed on.", n->cancels);
+    count(out, "busbar_timeouts_total", "counter", "Clients ended for a slow login or an idle session.",
+          n->timeouts);
     by_source(out, "busbar_bytes_total", "Bytes received by the proxy.", n->bytes_from_clients,
               n->bytes_from_server);
     by_source(out, "busbar_messages_total", "Protocol messages received by the proxy.",

@@ -92,7 +92,7 @@ static bool accept_one(struct listening *at)
     struct listener *l = at->owner;
     struct sockaddr_storage sa;
     socklen_t size = sizeof sa;
-    struct peer peer = {0};
+    struct peer peer = {.address = (const struct sockaddr *)&sa};
     int fd = accept4(at->fd, (struct sockaddr *)&sa, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -100,8 +100,7 @@ static bool accept_one(struct listening *at)
         }
         return errno == ECONNABORTED || errno == EINTR;
     }
-    peer.local = sa.ss_family == AF_UNIX;
-    if (peer.local) {
+    if (sa.ss_family == AF_UNIX) {
         print_local_peer(fd, peer.text, sizeof peer.text);
     } else {
         set_up_tcp(fd);
@@ -231,8 +230,7 @@ static int clear_way(const struct listener *l, const struct sockaddr_un *sa)
     return 0;
 }
 
-/* Anyone may connect, as with PostgreSQL's own: there is a password. */
-static int add_unix(struct listener *l, const char *folder, struct err *err)
+static int add_unix(struct listener *l, const char *folder, unsigned mode, struct err *err)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
     int n = snprintf(sa.sun_path, sizeof sa.sun_path, "%s/.s.PGSQL.%u", folder, l->port);
@@ -245,7 +243,7 @@ static int add_unix(struct listener *l, const char *folder, struct err *err)
     }
     add_socket(l, fd);
     l->socket_path = mem_strdup(sa.sun_path);
-    if (chmod(sa.sun_path, 0777) < 0 || stat(sa.sun_path, &l->socket_file) < 0) {
+    if (chmod(sa.sun_path, mode) < 0 || stat(sa.sun_path, &l->socket_file) < 0) {
         return err_set_errno(err, errno, "cannot set up %s", sa.sun_path);
     }
     return 0;
@@ -274,7 +272,7 @@ static int open_sockets(struct listener *l, const struct listen_options *o, stru
         return err_set_errno(err, errno, "cannot listen on %s port %u", o->address ? o->address : "*",
                              o->port);
     }
-    return o->socket_folder ? add_unix(l, o->socket_folder, err) : 0;
+    return o->socket_folder ? add_unix(l, o->socket_folder, o->socket_mode, err) : 0;
 }
 
 int listener_new(struct loop *loop, const struct listen_options *options, listener_fn fn, void *ctx,

@@ -9,10 +9,11 @@
 #include <stddef.h>
 
 struct listener;
+struct sockaddr;
 
 struct peer {
-    char text[80]; /* "address:port", or "unix pid=… uid=…" */
-    bool local;    /* by a unix socket */
+    char text[80];                  /* "address:port", or "unix pid=… uid=…" */
+    const struct sockaddr *address; /* valid as long as the peer */
 };
 
 /* fd: connected, non-blocking, the callee's from now on. peer is valid during the call. */
@@ -28,6 +29,7 @@ struct listen_options {
     /* A folder for a unix socket named as PostgreSQL names its own (.s.PGSQL.<port>), so that psql -h FOLDER
      * finds it; NULL: none. */
     const char *socket_folder;
+    unsigned socket_mode; /* its permissions */
     /* Sockets that listen already (socket activation): taken over, instead of address and socket_folder. */
     const int *inherited;
     size_t inherited_n;

@@ -18,6 +18,7 @@
 #include "proxy/gate.h"
 #include "proxy/token.h"
 #include "wire/message.h"
+#include "wire/proxy_header.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -487,6 +488,30 @@ void conn_cancelled(struct conn *asker, bool found)
     conn_close(asker);
 }
 
+/* False while the header is not all there, or when there is none. */
+static bool read_proxy_header(struct conn *c)
+{
+    struct proxy_header header;
+    struct err err;
+    int found = proxy_header_parse(c->gate_in.p, c->gate_in.n, &header, &err);
+    if (found < 0) {
+        log_info(c->prefix, "closed: %s", err.msg); /* who does not speak it would not understand us either */
+        counter_add(&c->worker->stats.logins_refused, 1);
+        conn_close(c);
+        return false;
+    }
+    if (found == PROXY_HEADER_NEED_MORE) {
+        return false;
+    }
+    if (*header.peer) {
+        snprintf(c->peer, sizeof c->peer, "%s", header.peer);
+        print_prefix(c);
+    }
+    buf_consume(&c->gate_in, header.total);
+    c->header_due = false;
+    return true;
+}
+
 static void gate_step(struct conn *c)
 {
     CLEANUP(buf_deinit) struct buf out = BUF_INIT(LIMIT_HELD_FRAME);
@@ -534,7 +559,9 @@ static void on_client_data(void *ctx, const char *p, size_t n)
             refuse(c, PROXY_EARLY_INPUT);
             return;
         }
-        gate_step(c);
+        if (!c->header_due || read_proxy_header(c)) {
+            gate_step(c);
+        }
         return;
     case CONN_LOGIN:
     case CONN_CLOSING:
@@ -637,7 +664,7 @@ void conn_new(struct worker *w, const struct arrival *arrival)
     c->worker = w;
     c->id = arrival->id;
     c->too_many = arrival->too_many;
-    c->header_due = w->policy->options.proxy_protocol && !arrival->local;
+    c->header_due = arrival->header_due;
     memcpy(c->peer, arrival->peer, sizeof c->peer);
     link_conn(w, c);
     gate_open(c);

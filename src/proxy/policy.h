@@ -22,7 +22,6 @@ struct policy_options {
     const char *password;
     const char *url; /* of the database */
     bool require_ssl;
-    bool proxy_protocol;       /* every connection begins with a PROXY protocol header (version 2) */
     unsigned max_connections;  /* clients at once */
     uint64_t login_timeout_ms; /* from the connection to the end of the password exchange */
     uint64_t idle_timeout_ms;  /* a session that does nothing outside of a transaction; 0: for ever */

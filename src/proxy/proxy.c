@@ -26,6 +26,7 @@ struct proxy {
     struct policy *policy;
     struct desk *desks;
     unsigned workers;
+    struct cidr_list proxy_protocol;
     uint64_t last_id, dropped;
     unsigned undrained; /* workers that still have clients */
     void (*drained)(void *ctx);
@@ -112,7 +113,8 @@ static void hand_over(struct proxy *p, const struct arrival *arrival)
 static void on_accept(void *ctx, int fd, const struct peer *peer)
 {
     struct proxy *p = ctx;
-    struct arrival arrival = {.fd = fd, .id = ++p->last_id, .local = peer->local};
+    struct arrival arrival = {
+        .fd = fd, .id = ++p->last_id, .header_due = cidr_list_has(&p->proxy_protocol, peer->address)};
     uint64_t here = connections(p);
     if (here >= (uint64_t)p->policy->options.max_connections + LIMIT_SURPLUS_CONNECTIONS) {
         p->dropped++;
@@ -211,6 +213,7 @@ int proxy_new(struct loop *loop, const struct proxy_options *options, struct pro
 {
     struct proxy *p = mem_zalloc(sizeof *p);
     p->loop = loop;
+    p->proxy_protocol = options->proxy_protocol;
     if (policy_new(&options->policy, "the migrations proxy is starting up", &p->policy, err) < 0 ||
         start_desks(p, options->workers, err) < 0 ||
         listener_new(loop, &options->listen, on_accept, p, &p->listener, err) < 0) {

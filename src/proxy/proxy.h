@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "net/cidr.h"
 #include "net/listener.h"
 #include "proxy/policy.h"
 
@@ -16,6 +17,7 @@ enum { PROXY_MAX_WORKERS = 64 };
 
 struct proxy_options {
     struct listen_options listen;
+    struct cidr_list proxy_protocol; /* connections from these begin with a PROXY header, version 2 */
     struct policy_options policy;
     unsigned workers; /* 1 to PROXY_MAX_WORKERS */
 };

@@ -64,7 +64,8 @@ class Busbar(Endpoint):
         self.cwd = cwd
         self.environment = {
             "DATABASE_URL": database_url, "PG_PROXY_PASSWORD": PASSWORD, "PG_PROXY_PORT": self.port, "HTTP_PORT": self.http_port,
-            "AUTH_MODE": "insecure", "BUSBAR_LISTEN": "localhost", "LOG_LEVEL": "debug", **environment}
+            "AUTH_MODE": "insecure", "BUSBAR_LISTEN": "localhost", "LOG_LEVEL": "debug",
+            "BUSBAR_DRAIN_TIMEOUT": "0", **environment}
         self.process = None
         self.killed = False
         self.shows_password = self.arguments[0] == "dev"  # it prints URLs to copy, with the development password
