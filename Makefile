@@ -55,4 +55,4 @@ install:
 	@meson install -C build --no-rebuild
 
 clean:
-	rm -rf build build-asan build-clang build-fuzz build-release
+	rm -rf build build-asan build-clang build-fuzz build-release build-tsan

@@ -186,7 +186,7 @@ static int start_desk(struct proxy *p, unsigned i, struct err *err)
 static void init_on_thread(void *ctx)
 {
     struct message *m = ctx;
-    worker_init(m->worker, m->worker->loop, m->policy);
+    worker_init(m->worker, m->policy);
     free(m);
 }
 
@@ -201,7 +201,7 @@ static int start_desks(struct proxy *p, unsigned n, struct err *err)
             return -1;
         }
     }
-    worker_init(&p->desks[0].worker, p->loop, policy_ref(p->policy));
+    worker_init(&p->desks[0].worker, policy_ref(p->policy));
     for (unsigned i = 1; i < n; i++) {
         send_message(&p->desks[i], init_on_thread, (struct message){.policy = policy_ref(p->policy)});
     }

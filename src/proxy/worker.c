@@ -31,11 +31,10 @@ static void on_sweep(void *ctx)
     sweep_later(w);
 }
 
-void worker_init(struct worker *w, struct loop *loop, struct policy *policy)
+void worker_init(struct worker *w, struct policy *policy)
 {
-    w->loop = loop;
     w->policy = policy;
-    w->sweep = timer_new(loop, on_sweep, w);
+    w->sweep = timer_new(w->loop, on_sweep, w);
     sweep_later(w);
 }
 

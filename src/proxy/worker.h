@@ -47,8 +47,9 @@ struct arrival {
     char peer[80];
 };
 
-/* Takes over the policy's reference. */
-void worker_init(struct worker *w, struct loop *loop, struct policy *policy);
+/* On its loop's thread. `loop` and `next` are set before, and do not change while any worker runs. Takes over
+ * the policy's reference. */
+void worker_init(struct worker *w, struct policy *policy);
 /* A new client; takes over its descriptor. */
 void worker_take(struct worker *w, const struct arrival *arrival);
 /* Later logins go by this policy. Takes over the reference. */
