@@ -8,7 +8,7 @@
  */
 #include "app/serve.h"
 
-#include "app/config.h"
+#include "app/reload.h"
 #include "app/signals.h"
 #include "app/version.h"
 #include "base/log.h"
@@ -22,10 +22,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { INSTALL_RETRY_MS = 2000, DOWN_AGAIN_MS = 60000 };
+enum { INSTALL_RETRY_MS = 2000, DOWN_AGAIN_MS = 60000, STOP_MS = 5000 };
 
 struct serve {
-    const struct config *config;
+    const struct serve_input *in;
     const struct serve_hooks *hooks;
     struct loop *loop;
     struct proxy *proxy;
@@ -33,9 +33,8 @@ struct serve {
     struct api_state api_state;
     struct pg_client *client;
     struct install *install;
-    struct timer *retry;
-    struct sigwatch *signals[3];
-    struct timer *drain_timer;
+    struct timer *retry, *watchdog, *drain_timer;
+    struct sigwatch *signals[4];
     bool draining;  /* the end has begun */
     bool announced; /* ready was said once */
     bool suspect;   /* our own connection was lost; whether the database is, the next attempt will tell */
@@ -62,6 +61,18 @@ static void not_ready(struct serve *sv, const char *what, const char *why)
     sv->api_state.ready = false;
     snprintf(sv->api_state.reason, sizeof sv->api_state.reason, "%s%s%s", what, *why ? ": " : "", why);
     proxy_set_not_ready(sv->proxy, reason);
+    notify_status(sv->in->notify, "%s", reason);
+}
+
+/* Told again after a reload: the service manager takes READY for its end. */
+static void tell_ready(const struct serve *sv)
+{
+    if (!sv->api_state.ready) {
+        notify_ready(sv->in->notify, "%s", sv->api_state.reason);
+        return;
+    }
+    notify_ready(sv->in->notify, "serving: proxy port %u, http port %u, postgres %s", proxy_port(sv->proxy),
+                 api_port(sv->api), sv->api_state.server_version);
 }
 
 static void prepare(struct serve *sv);
@@ -138,6 +149,9 @@ static void on_installed(void *ctx, const struct install_outcome *o)
         sv->hooks->ready(sv->hooks->ctx, proxy_port(sv->proxy), api_port(sv->api));
     }
     sv->announced = true;
+    if (!sv->draining) {
+        tell_ready(sv);
+    }
 }
 
 static void prepare(struct serve *sv)
@@ -229,14 +243,64 @@ static void on_drain_timeout(void *ctx)
 /* Who is in a transaction may finish it. Whoever asks for /api/status is sent elsewhere. */
 static void start_drain(struct serve *sv)
 {
-    uint64_t limit = sv->config->proxy.drain_timeout_ms;
+    uint64_t limit = sv->in->config->proxy.drain_timeout_ms;
     sv->draining = true;
     sv->api_state.ready = false;
     snprintf(sv->api_state.reason, sizeof sv->api_state.reason, "the service is stopping");
     log_info(NULL, "draining: %s; open transactions have %.1f seconds to end", strsignal(SIGTERM),
              (double)limit / 1000);
+    notify_stopping(sv->in->notify, "draining: open transactions have %.1f seconds to end",
+                    (double)limit / 1000);
+    notify_extend_timeout(sv->in->notify, limit + STOP_MS);
     timer_start(sv->drain_timer, limit);
     proxy_drain(sv->proxy, on_drained, sv);
+}
+
+static struct policy_options policy_of(const struct config *config)
+{
+    return (struct policy_options){.method = config->proxy.auth == PROXY_AUTH_MD5 ? GATE_MD5 : GATE_SCRAM,
+                                   .password = config->proxy.password,
+                                   .url = config->database.conninfo,
+                                   .require_ssl = config->database.require_ssl,
+                                   .max_connections = config->proxy.max_connections,
+                                   .login_timeout_ms = config->proxy.login_timeout_ms,
+                                   .idle_timeout_ms = config->proxy.idle_timeout_ms};
+}
+
+/* Logins from now on go by it; sessions that are open stay. */
+static int apply(const struct serve *sv, const struct config *config, struct err *err)
+{
+    struct policy_options policy = policy_of(config);
+    return proxy_set_policy(sv->proxy, &policy, err);
+}
+
+static void reload(const struct serve *sv)
+{
+    const struct serve_input *in = sv->in;
+    struct reload r;
+    struct err err;
+    if (sv->draining) {
+        log_warning(NULL, "reload refused: the service is stopping, nothing changed");
+        return;
+    }
+    if (sv->announced) {
+        notify_reloading(in->notify);
+    }
+    reload_read(&r, in->source, in->settings, in->config);
+    if (!reload_is_refused(&r) && apply(sv, &r.config, &err) < 0) {
+        reload_refuse(&r, err.msg);
+    }
+    reload_finish(&r, in->settings, in->config);
+    if (sv->announced) {
+        tell_ready(sv);
+    }
+}
+
+static void on_watchdog(void *ctx)
+{
+    struct serve *sv = ctx;
+    notify_watchdog(sv->in->notify);
+    timer_start(sv->watchdog, sv->in->notify->watchdog_ms / 2);
 }
 
 static void on_signal(void *ctx, int signum)
@@ -249,11 +313,16 @@ static void on_signal(void *ctx, int signum)
         }
         return;
     }
+    if (signum == SIGHUP) {
+        reload(sv);
+        return;
+    }
     if (signum == SIGTERM && !sv->draining) {
         start_drain(sv);
         return;
     }
     log_info(NULL, "stopping: %s", strsignal(signum));
+    notify_stopping(sv->in->notify, "stopping: %s", strsignal(signum));
     loop_stop(sv->loop);
 }
 
@@ -285,29 +354,30 @@ static void fill_numbers(void *ctx, struct api_numbers *n)
 
 /* --- start and end --- */
 
+static struct listen_options listen_on(const struct config *config, uint16_t port, const int *inherited,
+                                       size_t inherited_n)
+{
+    return (struct listen_options){.address = config->listen,
+                                   .ipv6 = config->use_ipv6,
+                                   .port = port,
+                                   .reuse_port = config->reuseport,
+                                   .inherited = inherited,
+                                   .inherited_n = inherited_n};
+}
+
 static int open_ports(struct serve *sv, struct err *err)
 {
-    const struct config *config = sv->config;
-    struct proxy_options proxy = {
-        .listen = {.address = config->listen,
-                   .ipv6 = config->use_ipv6,
-                   .port = config->proxy.port,
-                   .reuse_port = config->reuseport,
-                   .socket_folder = config->proxy.socket_folder,
-                   .socket_mode = config->proxy.socket_mode},
-        .proxy_protocol = config->proxy.proxy_protocol,
-        .policy = {.method = config->proxy.auth == PROXY_AUTH_MD5 ? GATE_MD5 : GATE_SCRAM,
-                   .password = config->proxy.password,
-                   .url = config->database.conninfo,
-                   .require_ssl = config->database.require_ssl,
-                   .max_connections = config->proxy.max_connections,
-                   .login_timeout_ms = config->proxy.login_timeout_ms,
-                   .idle_timeout_ms = config->proxy.idle_timeout_ms},
-        .workers = config->proxy.workers};
-    struct api_options api = {.http.listen = {.address = config->listen,
-                                              .ipv6 = config->use_ipv6,
-                                              .port = config->http_port,
-                                              .reuse_port = config->reuseport},
+    const struct config *config = sv->in->config;
+    const struct inherited_split *sockets = sv->in->sockets;
+    struct proxy_options proxy = {.listen =
+                                      listen_on(config, config->proxy.port, sockets->proxy, sockets->proxy_n),
+                                  .proxy_protocol = config->proxy.proxy_protocol,
+                                  .policy = policy_of(config),
+                                  .workers = config->proxy.workers};
+    proxy.listen.socket_folder = config->proxy.socket_folder;
+    proxy.listen.socket_mode = config->proxy.socket_mode;
+    struct api_options api = {.http.listen =
+                                  listen_on(config, config->http_port, sockets->http, sockets->http_n),
                               .client = sv->client,
                               .state = &sv->api_state,
                               .version = busbar_version,
@@ -334,21 +404,38 @@ static void close_all(struct serve *sv)
     pg_client_free(sv->client);
     timer_free(sv->retry);
     timer_free(sv->drain_timer);
+    timer_free(sv->watchdog);
     loop_free(sv->loop);
 }
 
-int serve_run(const struct config *config, const struct serve_hooks *hooks, struct err *err)
+static void watch_signals(struct serve *sv)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGCHLD};
-    struct serve sv = {.config = config, .hooks = hooks, .loop = loop_new()};
-    struct pg_client_options client = {.url = config->database.conninfo,
-                                       .require_ssl = config->database.require_ssl,
-                                       .application_name = "busbar"};
+    static const int signals[] = {SIGTERM, SIGINT, SIGCHLD, SIGHUP};
     signal(SIGPIPE, SIG_IGN);
     for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
-        sv.signals[i] = sigwatch_new(sv.loop, signals[i], on_signal, &sv);
+        if (signals[i] != SIGHUP || sv->in->source) {
+            sv->signals[i] = sigwatch_new(sv->loop, signals[i], on_signal, sv);
+        }
     }
     signals_release();
+}
+
+static void start_watchdog(struct serve *sv)
+{
+    sv->watchdog = timer_new(sv->loop, on_watchdog, sv);
+    if (sv->in->notify->watchdog_ms) {
+        on_watchdog(sv);
+    }
+}
+
+int serve_run(const struct serve_input *input, const struct serve_hooks *hooks, struct err *err)
+{
+    struct serve sv = {.in = input, .hooks = hooks, .loop = loop_new()};
+    struct pg_client_options client = {.url = input->config->database.conninfo,
+                                       .require_ssl = input->config->database.require_ssl,
+                                       .application_name = "busbar"};
+    watch_signals(&sv);
+    start_watchdog(&sv);
     sv.retry = timer_new(sv.loop, on_retry, &sv);
     sv.drain_timer = timer_new(sv.loop, on_drain_timeout, &sv);
     sv.client = pg_client_new(sv.loop, &client, on_client_state, &sv);

@@ -2,11 +2,24 @@
 /* The service: the loop with the proxy, HTTP and the connection to PostgreSQL on it. */
 #pragma once
 
+#include "app/inherited.h"
+#include "app/notify.h"
 #include "base/err.h"
 
 #include <stdint.h>
 
 struct config;
+struct config_source;
+struct settings;
+
+/* What it runs with; all borrowed. */
+struct serve_input {
+    struct config *config;              /* SIGHUP changes them */
+    struct settings *settings;          /* what config was read from */
+    const struct config_source *source; /* to read it again; NULL: SIGHUP is not watched */
+    const struct notify *notify;
+    const struct inherited_split *sockets;
+};
 
 struct serve_hooks {
     /* Everything listens and the database is prepared. Once, on the loop. May be NULL. */
@@ -18,7 +31,8 @@ struct serve_hooks {
 };
 
 /*
- * Serves until SIGINT or SIGTERM (0) or until it cannot go on (-1). These signals and SIGCHLD may come in
- * held (app/signals.h): they are released once they are watched, and held again before they no longer are.
+ * Serves until SIGINT or SIGTERM (0) or until it cannot go on (-1). These signals, SIGHUP and SIGCHLD may
+ * come in held (app/signals.h): they are released once they are watched, and held again before they no longer
+ * are.
  */
-MUST_USE int serve_run(const struct config *config, const struct serve_hooks *hooks, struct err *err);
+MUST_USE int serve_run(const struct serve_input *input, const struct serve_hooks *hooks, struct err *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SIGINT and SIGTERM, SIGCHLD held back (blocked) while nobody watches them, so that none is lost between the
- * start of a child and the loop, and none kills us while a child is being stopped.
+ * SIGINT and SIGTERM, SIGHUP and SIGCHLD held back (blocked) while nobody watches them, so that none is lost
+ * between the start of a child and the loop, and none kills us while a child is being stopped.
  */
 #pragma once
 

@@ -15,6 +15,7 @@
 
 struct dev {
     const struct config *config;
+    struct startup startup;
     struct cluster *cluster; /* NULL: DATABASE_URL was given */
     bool server_died;
 };
@@ -111,22 +112,26 @@ static int start_cluster(struct dev *dev, struct config *config, struct err *err
     return 0;
 }
 
-static int run(struct dev *dev, struct config *config, struct err *err)
+/* SIGHUP ends it: that is what closing its terminal means. */
+static int run(struct dev *dev, const struct call *call, struct err *err)
 {
-    if (!config->database.url.host && start_cluster(dev, config, err) < 0) {
+    struct config *config = call->config;
+    struct serve_input input = {
+        .config = config, .notify = &dev->startup.notify, .sockets = &dev->startup.sockets};
+    struct serve_hooks hooks = {.ready = on_ready, .child = on_child, .ctx = dev};
+    if (startup_begin(call, &dev->startup, err) < 0 ||
+        (!config->database.url.host && start_cluster(dev, config, err) < 0)) {
         return -1;
     }
-    struct serve_hooks hooks = {.ready = on_ready, .child = on_child, .ctx = dev};
-    return serve_run(config, &hooks, err);
+    return serve_run(&input, &hooks, err);
 }
 
 int dev_command(const struct call *call)
 {
     struct err err = ERR_INIT;
-    struct dev dev = {.config = call->config};
-    startup_log(call);
+    struct dev dev = {.config = call->config, .startup.notify = NOTIFY_INIT};
     signals_hold();
-    int result = run(&dev, call->config, &err);
+    int result = run(&dev, call, &err);
     bool stopped = result < 0 && err.kind == ERR_SYSTEM && err.code == EINTR && signals_stop_pending();
     if (result < 0 && !stopped) {
         fprintf(stderr, "busbar dev: %s\n", err.msg);
@@ -135,5 +140,6 @@ int dev_command(const struct call *call)
         cluster_note_log(dev.cluster);
     }
     cluster_stop(dev.cluster);
+    startup_deinit(&dev.startup);
     return result < 0 && !stopped ? STATUS_FAULT : STATUS_OK;
 }
