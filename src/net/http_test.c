@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -499,6 +500,77 @@ static void a_port_in_use_is_said(void **state)
     assert_int_equal(err.code, EADDRINUSE);
 }
 
+static void a_shared_port_is_listened_on_twice(void **state)
+{
+    struct bench *b = *state;
+    struct err err = ERR_INIT;
+    struct http_server *second = NULL;
+    struct http_options options = {.listen.address = "127.0.0.1", .listen.reuse_port = true};
+    http_server_free(b->server);
+    assert_int_equal(http_server_new(b->loop, &options, on_request, b, &b->server, &err), 0);
+    options.listen.port = http_server_port(b->server);
+    assert_int_equal(http_server_new(b->loop, &options, on_request, b, &second, &err), 0);
+    assert_int_equal(http_server_port(second), options.listen.port);
+    http_server_free(take_ptr(&b->server)); /* the old process ends: the new one gets everybody */
+    b->server = second;
+    connect_client(b);
+    get(b, "/x");
+    expect(b, "0 /x");
+}
+
+static void start_on(struct bench *b, const int *sockets, size_t n)
+{
+    struct err err = ERR_INIT;
+    struct http_options options = {.listen.inherited = sockets, .listen.inherited_n = n};
+    if (http_server_new(b->loop, &options, on_request, b, &b->server, &err) < 0) {
+        fail_msg("%s", err.msg);
+    }
+}
+
+static int listening(int family, const struct sockaddr *sa, socklen_t size)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, sa, size), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    return fd;
+}
+
+static void a_socket_is_taken_over_and_handed_on(void **state)
+{
+    struct bench *b = *state;
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int socket = listening(AF_INET, (struct sockaddr *)&in, sizeof in);
+    int next = dup(socket);
+    http_server_free(b->server);
+    start_on(b, &socket, 1);
+    connect_client(b);
+    get(b, "/x");
+    expect(b, "0 /x");
+    struct http_server *old = b->server;
+    connect_client(b); /* who waits in the queue when the server ends … */
+    get(b, "/y");
+    http_server_free(old);
+    start_on(b, &next, 1);
+    expect(b, "0 /y"); /* … is served by the next one */
+}
+
+static void a_unix_socket_is_served(void **state)
+{
+    struct bench *b = *state;
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int n = snprintf(un.sun_path + 1, sizeof un.sun_path - 1, "busbar-http-test-%d", (int)getpid());
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+    int socket_fd = listening(AF_UNIX, (struct sockaddr *)&un, size);
+    http_server_free(b->server);
+    start_on(b, &socket_fd, 1);
+    b->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(connect(b->fd, (struct sockaddr *)&un, size), 0);
+    b->watch = watch_new(b->loop, b->fd, on_client, b);
+    watch_set(b->watch, WATCH_READ);
+    get(b, "/x");
+    expect(b, "0 /x");
+}
+
 static void a_server_may_be_freed_at_any_time(void **state)
 {
     struct bench *b = *state;
@@ -592,6 +664,9 @@ int main(void)
         HTTP_TEST(headers_have_a_limit),
         HTTP_TEST(connections_have_a_limit),
         HTTP_TEST(a_port_in_use_is_said),
+        HTTP_TEST(a_shared_port_is_listened_on_twice),
+        HTTP_TEST(a_socket_is_taken_over_and_handed_on),
+        HTTP_TEST(a_unix_socket_is_served),
         HTTP_TEST(a_server_may_be_freed_at_any_time),
         HTTP_TEST(noise_is_survived),
     };

@@ -9,6 +9,7 @@ import tempfile
 
 import psycopg
 
+from .manager import handed_over
 from .process import clean_environment, free_port, spawn
 from .wait import wait_until
 from .web import get
@@ -57,11 +58,12 @@ class Endpoint:
 class Busbar(Endpoint):
     """One running (or failing) Busbar. ``check()`` at the end of a test says whether it stayed healthy."""
 
-    def __init__(self, database_url=None, arguments=("serve",), dbname="electric", cwd=None, **environment):
+    def __init__(self, database_url=None, arguments=("serve",), dbname="electric", cwd=None, sockets=(), **environment):
         self.http_port = free_port()
         super().__init__("127.0.0.1", free_port(), dbname, password=PASSWORD)
         self.arguments = list(arguments)
         self.cwd = cwd
+        self.sockets = sockets  # handed over at the start: (name, listening socket) pairs
         self.environment = {
             "DATABASE_URL": database_url, "PG_PROXY_PASSWORD": PASSWORD, "PG_PROXY_PORT": self.port, "HTTP_PORT": self.http_port,
             "AUTH_MODE": "insecure", "BUSBAR_LISTEN": "localhost", "LOG_LEVEL": "debug",
@@ -81,8 +83,9 @@ class Busbar(Endpoint):
             ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99:quarantine_size_mb=8"),
             UBSAN_OPTIONS=os.environ.get("UBSAN_OPTIONS", "print_stacktrace=1"))
         self.killed = False
-        with open(self.log_path, "ab") as log:
-            self.process = spawn([binary(), *self.arguments], death_signal=signal.SIGTERM, stdout=log, stderr=log, env=env, cwd=self.cwd)
+        argv = [binary(), *self.arguments]
+        with open(self.log_path, "ab") as log, handed_over(argv, self.sockets) as (argv, fds):
+            self.process = spawn(argv, death_signal=signal.SIGTERM, stdout=log, stderr=log, env=env, cwd=self.cwd, pass_fds=fds)
         return self
 
     def start(self, timeout=20.0):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The service manager's side of sd_notify(3), and of sd_listen_fds(3)."""
 
+import contextlib
+import fcntl
 import os
 import select
 import socket
@@ -36,14 +38,22 @@ class Manager:
                 return event
 
 
-def activated(argv, sockets):
-    """A command line that runs argv with these listening sockets on descriptors 3 and up, and their inheritance for Popen.
+@contextlib.contextmanager
+def handed_over(argv, sockets):
+    """argv, run with these listening sockets on descriptors 3 and up, and the descriptors to pass for it.
 
     sockets: (name, socket) pairs. LISTEN_PID has to be the process's own, which a shell that becomes it knows.
     """
-    steps = ["LISTEN_PID=$$", f"LISTEN_FDS={len(sockets)}", "LISTEN_FDNAMES=" + ":".join(name for name, _ in sockets)]
-    # From above what is in use, so that no duplicate overwrites a descriptor that is still to be duplicated.
-    high = [os.dup2(sock.fileno(), 200 + n, inheritable=True) for n, (_, sock) in enumerate(sockets)]
-    moves = "".join(f" {3 + n}<&{fd} {fd}<&-" for n, fd in enumerate(high))
-    script = "export LISTEN_PID LISTEN_FDS LISTEN_FDNAMES; " + "; ".join(steps) + f'; exec "$@"{moves}'
-    return ["bash", "-c", script, "bash", *argv], high
+    if not sockets:
+        yield argv, ()
+        return
+    # Duplicates from 100 up: none may stand where another one is to be put.
+    fds = [fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, 100) for _, sock in sockets]
+    names = ":".join(name for name, _ in sockets)
+    moves = " ".join(f"{3 + n}<&{fd} {fd}<&-" for n, fd in enumerate(fds))
+    script = f'export LISTEN_PID=$$ LISTEN_FDS={len(fds)} LISTEN_FDNAMES={names}; exec "$@" {moves}'
+    try:
+        yield ["bash", "-c", script, "bash", *argv], fds
+    finally:
+        for fd in fds:
+            os.close(fd)
