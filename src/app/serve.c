@@ -21,6 +21,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum { INSTALL_RETRY_MS = 2000, DOWN_AGAIN_MS = 60000, STOP_MS = 5000 };
 
@@ -408,6 +409,16 @@ static void close_all(struct serve *sv)
     loop_free(sv->loop);
 }
 
+/* A client costs two descriptors; the usual soft limit of 1024 is for programs that use select(). */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static void watch_signals(struct serve *sv)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGCHLD, SIGHUP};
@@ -434,6 +445,7 @@ int serve_run(const struct serve_input *input, const struct serve_hooks *hooks, 
     struct pg_client_options client = {.url = input->config->database.conninfo,
                                        .require_ssl = input->config->database.require_ssl,
                                        .application_name = "busbar"};
+    raise_descriptor_limit();
     watch_signals(&sv);
     start_watchdog(&sv);
     sv.retry = timer_new(sv.loop, on_retry, &sv);

@@ -33,10 +33,11 @@ struct proof {
     struct err *err;
 };
 
+/* Processor time of this thread: what a busy machine takes from us does not count. */
 static int64_t now_ms(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 

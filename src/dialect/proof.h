@@ -6,7 +6,7 @@
 #include "base/str.h"
 
 enum {
-    PROOF_MAX_MS = 10000,              /* wall clock */
+    PROOF_MAX_MS = 10000,              /* of processor time */
     PROOF_MAX_TEXT = 16 * 1024 * 1024, /* bytes of statements */
     PROOF_MAX_PAGES = 16384,           /* of 4 kB, in the database */
     PROOF_MAX_REPLAY = 10000,          /* recorded ADD COLUMNs times tables; about 10 µs each */

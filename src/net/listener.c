@@ -255,19 +255,20 @@ static int add_inherited(struct listener *l, const int *fds, size_t n, struct er
     if (n > LISTENER_SOCKETS) {
         return err_set(err, ERR_LIMIT, "more than %d sockets were handed over", LISTENER_SOCKETS);
     }
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = n; i-- > 0;) {
+        uint16_t port = bound_port(fds[i]);
         add_socket(l, fds[i]);
-        l->port = l->port ? l->port : bound_port(fds[i]);
+        l->port = port ? port : l->port;
     }
     return 0;
 }
 
 static int open_sockets(struct listener *l, const struct listen_options *o, struct err *err)
 {
+    l->port = o->port;
     if (o->inherited_n > 0) {
         return add_inherited(l, o->inherited, o->inherited_n, err);
     }
-    l->port = o->port;
     if (add_all(l, o->address, o->ipv6) < 0) {
         return err_set_errno(err, errno, "cannot listen on %s port %u", o->address ? o->address : "*",
                              o->port);

@@ -41,7 +41,7 @@ enum { LISTENER_SOCKETS = 16 };
  * `inherited` are the caller's if it fails. */
 MUST_USE int listener_new(struct loop *loop, const struct listen_options *options, listener_fn fn, void *ctx,
                           struct listener **out_listener, struct err *err);
-uint16_t listener_port(const struct listener *l); /* 0 when there are only inherited unix sockets */
+uint16_t listener_port(const struct listener *l); /* as wished for when only unix sockets were inherited */
 /* Accepts who has connected to a socket of our own: they would be reset when it closes. (Those of a socket
  * that was handed to us are for the next process.) */
 void listener_accept_waiting(struct listener *l);

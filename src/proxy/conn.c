@@ -512,12 +512,54 @@ static bool read_proxy_header(struct conn *c)
     return true;
 }
 
+static bool is_refused(void *ctx, enum proxy_error *out_error, const char **out_what)
+{
+    const struct conn *c = ctx;
+    if (c->worker->draining) {
+        *out_error = PROXY_SHUTDOWN;
+    } else if (c->policy->not_ready) {
+        *out_error = PROXY_NOT_READY;
+        *out_what = c->policy->not_ready;
+    } else if (c->too_many) {
+        *out_error = PROXY_TOO_MANY_CLIENTS;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* By the policy in force from now on. */
+static void begin_gate(struct conn *c)
+{
+    const struct policy *p = c->policy = policy_ref(c->worker->policy);
+    c->gate_policy = (struct gate_policy){.method = p->options.method,
+                                          .password = str_c(p->options.password),
+                                          .verifier = &p->verifier,
+                                          .refused = is_refused,
+                                          .ctx = c};
+    gate_init(c->gate, &c->gate_policy);
+}
+
+/* Who connected before the service was ready, or before a reload, and says only now who he is, goes by what
+ * is in force now. */
+static void take_current_policy(struct conn *c)
+{
+    if (c->policy != c->worker->policy) {
+        policy_unref(c->policy);
+        gate_deinit(c->gate);
+        begin_gate(c);
+    }
+}
+
 static void gate_step(struct conn *c)
 {
     CLEANUP(buf_deinit) struct buf out = BUF_INIT(LIMIT_HELD_FRAME);
     struct err log = ERR_INIT;
     enum gate_outcome outcome = GATE_MORE;
     size_t used = 1;
+    if (gate_is_fresh(c->gate)) {
+        take_current_policy(c);
+    }
     while (outcome == GATE_MORE && used > 0) {
         outcome = gate_feed(c->gate, buf_str(&c->gate_in), &used, &out, &log);
         buf_consume(&c->gate_in, used);
@@ -619,22 +661,6 @@ static void on_timeout(void *ctx)
 
 /* --- from the worker --- */
 
-static bool is_refused(void *ctx, enum proxy_error *out_error, const char **out_what)
-{
-    const struct conn *c = ctx;
-    if (c->worker->draining) {
-        *out_error = PROXY_SHUTDOWN;
-    } else if (c->policy->not_ready) {
-        *out_error = PROXY_NOT_READY;
-        *out_what = c->policy->not_ready;
-    } else if (c->too_many) {
-        *out_error = PROXY_TOO_MANY_CLIENTS;
-    } else {
-        return false;
-    }
-    return true;
-}
-
 static void link_conn(struct worker *w, struct conn *c)
 {
     c->next = w->conns;
@@ -643,19 +669,6 @@ static void link_conn(struct worker *w, struct conn *c)
     }
     c->link = &w->conns;
     w->conns = c;
-}
-
-static void gate_open(struct conn *c)
-{
-    const struct policy *p = c->policy = policy_ref(c->worker->policy);
-    c->gate_policy = (struct gate_policy){.method = p->options.method,
-                                          .password = str_c(p->options.password),
-                                          .verifier = &p->verifier,
-                                          .refused = is_refused,
-                                          .ctx = c};
-    c->gate = mem_alloc(sizeof *c->gate);
-    gate_init(c->gate, &c->gate_policy);
-    buf_init(&c->gate_in, 2 * LIMIT_READ + LIMIT_STARTUP_PACKET);
 }
 
 void conn_new(struct worker *w, const struct arrival *arrival)
@@ -667,7 +680,9 @@ void conn_new(struct worker *w, const struct arrival *arrival)
     c->header_due = arrival->header_due;
     memcpy(c->peer, arrival->peer, sizeof c->peer);
     link_conn(w, c);
-    gate_open(c);
+    c->gate = mem_zalloc(sizeof *c->gate);
+    buf_init(&c->gate_in, 2 * LIMIT_READ + LIMIT_STARTUP_PACKET);
+    begin_gate(c);
     print_prefix(c);
     c->client = stream_new(w->loop, arrival->fd, NULL, &client_events, c);
     c->timer = timer_new(w->loop, on_timeout, c);

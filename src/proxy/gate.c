@@ -27,6 +27,11 @@ void gate_deinit(struct gate *g)
     }
 }
 
+bool gate_is_fresh(const struct gate *g)
+{
+    return g->state == GATE_STARTUP && !g->refused_encryption && !g->refused_gss;
+}
+
 static enum gate_outcome refuse_problem(struct gate *g, struct buf *out, struct err *log,
                                         const struct problem *problem)
 {

@@ -43,6 +43,8 @@ enum gate_outcome {
 
 void gate_init(struct gate *g, const struct gate_policy *policy);
 void gate_deinit(struct gate *g);
+/* Nothing has been decided yet: it may be begun anew with another policy. */
+bool gate_is_fresh(const struct gate *g);
 
 /*
  * Looks at one packet at most. *out_used: bytes used up (0 with GATE_MORE: the packet is not whole). Answers
