@@ -43,36 +43,79 @@ BEGIN
 END
 $$;
 
--- The tables that frameworks keep their versions in, wherever they are. Only what is safe and possible to read with the
--- owner's rights: no row security (its expressions would run), no column types but PostgreSQL's own.
-CREATE OR REPLACE FUNCTION busbar.framework_tables() RETURNS TABLE (relation regclass, version_column text)
+-- The tables of frameworks that this transaction wrote to (whoever writes holds ROW EXCLUSIVE until the end), or, with written false,
+-- those that announce what they run; and the framework that fits each best. Only what is safe and possible to read with the owner's
+-- rights: no row security (its expressions would run), no column types but PostgreSQL's own.
+CREATE OR REPLACE FUNCTION busbar.framework_tables(written boolean) RETURNS TABLE (relation regclass, framework busbar.framework)
 LANGUAGE sql STABLE AS $$
-    SELECT c.oid::regclass, f.version_column
-    FROM busbar.framework f
-    JOIN pg_class c ON c.relname = f.table_name AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
-        AND NOT c.relrowsecurity AND has_table_privilege(c.oid, 'SELECT')
-    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = f.version_column
-    JOIN pg_type t ON t.oid = a.atttypid AND t.typnamespace = 'pg_catalog'::regnamespace
-    WHERE f.required_columns::name[] <@ ARRAY(
-        SELECT x.attname FROM pg_attribute x WHERE x.attrelid = c.oid AND x.attnum > 0 AND NOT x.attisdropped)
-    ORDER BY c.oid
+    WITH candidate AS (
+        SELECT c.oid, c.relname::text AS relname, c.relnatts, ARRAY(
+            SELECT a.attname::text FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND t.typnamespace = 'pg_catalog'::regnamespace) AS columns
+        FROM pg_class c
+        WHERE (written AND c.oid IN (SELECT l.relation FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'
+                    AND l.mode = 'RowExclusiveLock')
+                OR NOT written AND c.relname IN (SELECT f.table_name FROM busbar.framework f WHERE f.running IS NOT NULL))
+            AND c.relkind = 'r' AND c.relpersistence <> 't' AND NOT c.relrowsecurity
+            AND c.relnamespace NOT IN ('busbar'::regnamespace, 'electric'::regnamespace, 'pg_catalog'::regnamespace)
+            AND has_table_privilege(c.oid, 'SELECT')
+    )
+    SELECT DISTINCT ON (c.oid) c.oid::regclass, f
+    FROM candidate c JOIN busbar.framework f ON f.columns <@ c.columns AND (written OR f.running IS NOT NULL)
+        AND (f.table_name = c.relname OR f.any_name AND c.columns <@ f.columns AND cardinality(c.columns) = c.relnatts)
+    ORDER BY c.oid, f.table_name = c.relname DESC, cardinality(f.columns) DESC, f.name
 $$;
 
--- The version that the open transaction wrote into a framework's table, whatever statement it used; the greatest of several.
-CREATE OR REPLACE FUNCTION busbar.framework_version() RETURNS text
+-- Rows of a framework's table. The condition is SQL of ours, or of who wrote it into busbar.framework: a mistake there is reported
+-- and passed over, as it must not stop a migration. at is the number of the command that wrote the row in its transaction.
+CREATE OR REPLACE FUNCTION busbar.framework_rows(relation regclass, framework busbar.framework, condition text)
+RETURNS TABLE (at bigint, n bigint, framework_name text, version text, name text)
 LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    candidate record;
-    found_version text;
 BEGIN
-    FOR candidate IN SELECT * FROM busbar.framework_tables() LOOP
-        EXECUTE format('SELECT t.%1$I::text FROM %2$s t '
-            'WHERE busbar.made_here(t.xmin) AND t.%1$I IS NOT NULL ORDER BY t.%1$I DESC LIMIT 1', candidate.version_column, candidate.relation) INTO found_version;
-        IF found_version <> '' THEN
-            RETURN found_version;
-        END IF;
+    RETURN QUERY EXECUTE format(
+        'SELECT t.cmin::text::bigint, row_number() OVER (ORDER BY t.cmin::text::bigint, t.ctid), %L::text, '
+        'left((%s)::text, 200), left((%s)::text, 1000) FROM ONLY %s t WHERE (%s) AND (%s)::text <> ''''',
+        framework.name, framework.version, coalesce(framework.label, 'NULL'), relation, condition, framework.version);
+EXCEPTION
+    WHEN OTHERS THEN
+        RAISE WARNING USING MESSAGE = format('versions of %s cannot be read from table %s: %s', framework.name, relation, SQLERRM),
+            HINT = 'Correct the row in busbar.framework.';
+END
+$$;
+
+-- What frameworks call this transaction's migrations, in the order in which they wrote it, whatever statement they used.
+CREATE OR REPLACE FUNCTION busbar.framework_versions() RETURNS TABLE ("position" bigint, framework text, version text, name text)
+LANGUAGE sql STABLE AS $$
+    SELECT row_number() OVER (ORDER BY r.at, r.n), r.framework_name, r.version, r.name
+    FROM busbar.framework_tables(true) t, busbar.framework_rows(t.relation, t.framework,
+        -- age() leaves out at once what is older than this transaction
+        format('(%s) AND age(t.xmin) <= 0 AND busbar.made_here(t.xmin)', (t.framework).counts)) r
+$$;
+
+-- The migration that a tool announced in an earlier transaction (Prisma, golang-migrate) and is running now. These tools hold an
+-- advisory lock while they run: when others hold one and this session does not, the row is not this session's.
+CREATE OR REPLACE FUNCTION busbar.running_version() RETURNS TABLE ("position" bigint, framework text, version text, name text)
+LANGUAGE sql STABLE AS $$
+    SELECT 1::bigint, r.framework_name, r.version, r.name
+    FROM busbar.framework_tables(false) t, busbar.framework_rows(t.relation, t.framework,
+        format('(%s) AND (%s)', (t.framework).counts, (t.framework).running)) r
+    WHERE (SELECT coalesce(bool_or(l.pid = pg_backend_pid()), true) FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted)
+    ORDER BY r.n DESC LIMIT 1
+$$;
+
+-- A version that no other migration has: as it is, or with _2, _3, …. A tool gives the same version twice when a migration was undone
+-- and is run again, or takes several transactions, and two tools may both begin with 1: nothing of it may stop a migration.
+CREATE OR REPLACE FUNCTION busbar.unused_version(wanted text) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    candidate text := wanted;
+    n integer := 1;
+BEGIN
+    WHILE busbar.is_taken(candidate) LOOP
+        n := n + 1;
+        candidate := wanted || '_' || n;
     END LOOP;
-    RETURN NULL;
+    RETURN candidate;
 END
 $$;
 
@@ -89,24 +132,37 @@ BEGIN
 END
 $$;
 
--- Decides this transaction's version: asked for explicitly (any priority from 4 on), a framework's (4), asked for with
--- a lower priority, generated (0).
-CREATE OR REPLACE FUNCTION busbar.decide_version(OUT version text, OUT priority integer)
+-- Decides this transaction's version: asked for explicitly (any priority from 4 on), the last of a framework's (4), that of a migration
+-- announced before (2), asked for with a lower priority, generated (0). sources: what the frameworks call it, a JSON array.
+CREATE OR REPLACE FUNCTION busbar.decide_version(OUT version text, OUT priority integer, OUT sources jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
-    from_framework text;
+    found_priority integer := 4;
 BEGIN
     SELECT c.version, c.priority INTO version, priority FROM busbar.version_claim c WHERE c.xid = pg_current_xact_id();
-    IF coalesce(priority, 0) < 4 THEN
-        from_framework := busbar.framework_version();
+    SELECT jsonb_agg(f ORDER BY f."position") INTO sources FROM busbar.framework_versions() f;
+    IF sources IS NULL THEN
+        found_priority := 2;
+        SELECT jsonb_agg(f) INTO sources FROM busbar.running_version() f;
     END IF;
-    IF from_framework IS NOT NULL THEN
-        version := from_framework;
-        priority := 4;
+    IF sources IS NOT NULL AND coalesce(priority, -1) < found_priority THEN
+        version := busbar.unused_version(sources -> -1 ->> 'version');
+        priority := found_priority;
     ELSIF version IS NULL THEN
         version := busbar.generated_version();
         priority := 0;
     END IF;
+END
+$$;
+
+-- Keeps what the frameworks call a migration; anew when more of it is recorded later in the same transaction.
+CREATE OR REPLACE FUNCTION busbar.keep_sources(of_migration bigint, sources jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM busbar.migration_source s WHERE s.seq = of_migration;
+    INSERT INTO busbar.migration_source (seq, "position", framework, version, name)
+    SELECT of_migration, f."position", f.framework, f.version, f.name
+    FROM jsonb_to_recordset(coalesce(sources, '[]')) AS f("position" integer, framework text, version text, name text);
 END
 $$;
 
@@ -123,6 +179,7 @@ BEGIN
     WHERE m.xid = pg_current_xact_id()
     RETURNING m.seq, m.version INTO seq, version;
     IF FOUND THEN
+        PERFORM busbar.keep_sources(seq, wanted.sources);
         RETURN;
     END IF;
     IF busbar.is_taken(wanted.version) THEN
@@ -133,6 +190,7 @@ BEGIN
     INSERT INTO busbar.migration (seq, version, priority, xid, txts)
     VALUES (seq, version, wanted.priority, pg_current_xact_id(),
         (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint);
+    PERFORM busbar.keep_sources(seq, wanted.sources);
 END
 $$;
 

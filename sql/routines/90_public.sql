@@ -95,6 +95,11 @@ CREATE OR REPLACE VIEW electric.electrified AS
 CREATE OR REPLACE VIEW electric.migration_versions AS
     SELECT m.xid AS txid, m.txts, m.version, m.inserted_at, m.priority FROM busbar.migration m;
 
+-- What migration tools call the migrations of a transaction, in the order in which they ran; tool_version is the tool's own.
+CREATE OR REPLACE VIEW electric.migration_sources AS
+    SELECT m.version, s."position", s.framework, s.version AS tool_version, s.name
+    FROM busbar.migration_source s JOIN busbar.migration m ON m.seq = s.seq ORDER BY m.seq, s."position";
+
 CREATE OR REPLACE VIEW electric.ddl_commands AS
     SELECT c.id, m.xid AS txid, m.txts, c.query, c.query_hash
     FROM busbar.command c JOIN busbar.migration m ON m.seq = c.seq ORDER BY c.seq, c.id;
@@ -105,7 +110,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA busbar FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA busbar FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA electric FROM PUBLIC;
 GRANT USAGE ON SCHEMA busbar, electric TO PUBLIC;
-GRANT SELECT ON electric.electrified, electric.migration_versions, electric.ddl_commands TO PUBLIC;
+GRANT SELECT ON electric.electrified, electric.migration_versions, electric.migration_sources, electric.ddl_commands TO PUBLIC;
 GRANT EXECUTE ON PROCEDURE electric.electrify(text, text), electric.enable(text),
     electric.assign_migration_version(text, integer), electric.migration_version(text),
     busbar.enable_electric(text), busbar.refuse(text, text, text, text) TO PUBLIC;
