@@ -103,6 +103,13 @@ LANGUAGE sql STABLE AS $$
     ORDER BY r.n DESC LIMIT 1
 $$;
 
+-- The version that the session was told of (SET busbar.migration_version = '…'): for tools whose own row comes too late.
+CREATE OR REPLACE FUNCTION busbar.announced_version() RETURNS TABLE ("position" bigint, framework text, version text, name text)
+LANGUAGE sql STABLE AS $$
+    SELECT 1::bigint, 'session', left(s.setting, 200), NULL::text
+    FROM (SELECT current_setting('busbar.migration_version', true) AS setting) s WHERE s.setting <> ''
+$$;
+
 -- A version that no other migration has: as it is, or with _2, _3, …. A tool gives the same version twice when a migration was undone
 -- and is run again, or takes several transactions, and two tools may both begin with 1: nothing of it may stop a migration.
 CREATE OR REPLACE FUNCTION busbar.unused_version(wanted text) RETURNS text
@@ -132,8 +139,9 @@ BEGIN
 END
 $$;
 
--- Decides this transaction's version: asked for explicitly (any priority from 4 on), the last of a framework's (4), that of a migration
--- announced before (2), asked for with a lower priority, generated (0). sources: what the frameworks call it, a JSON array.
+-- Decides this transaction's version: asked for explicitly (any priority from 4 on), the last of a framework's or that of the session
+-- (4), that of a migration announced before (2), asked for with a lower priority, generated (0). sources: what the frameworks call
+-- it, a JSON array.
 CREATE OR REPLACE FUNCTION busbar.decide_version(OUT version text, OUT priority integer, OUT sources jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -141,6 +149,9 @@ DECLARE
 BEGIN
     SELECT c.version, c.priority INTO version, priority FROM busbar.version_claim c WHERE c.xid = pg_current_xact_id();
     SELECT jsonb_agg(f ORDER BY f."position") INTO sources FROM busbar.framework_versions() f;
+    IF sources IS NULL THEN
+        SELECT jsonb_agg(f) INTO sources FROM busbar.announced_version() f;
+    END IF;
     IF sources IS NULL THEN
         found_priority := 2;
         SELECT jsonb_agg(f) INTO sources FROM busbar.running_version() f;

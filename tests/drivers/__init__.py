@@ -46,9 +46,8 @@ def silent(done):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
 
 
-def node_modules():
-    """The npm packages of tests/drivers/node, installed once for each version of its lock file."""
-    source = os.path.join(FOLDER, "node")
+def node_modules(source=os.path.join(FOLDER, "node")):
+    """The npm packages of a folder, tests/drivers/node, installed once for each version of its lock file."""
     with open(os.path.join(source, "package-lock.json"), "rb") as lock:
         version = hashlib.sha256(lock.read()).hexdigest()[:16]
     target = os.path.join(CACHE, f"node-{version}")

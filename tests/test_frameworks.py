@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Migration tools through the proxy, each with its own way to migrate: what versions their migrations get.
+
+Their programs are in ``frameworks/``; each makes an application of three migrations (a table that is electrified, a column, an index),
+runs them, takes the index back and tries to take the column back, which clients cannot follow. docs/frameworks.md is for users.
+"""
+
+import os
+import re
+
+import pytest
+
+from harness.electric import GENERATED
+from harness.web import migrations
+
+pytest.register_assert_rewrite("drivers")
+import drivers  # noqa: E402
+
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "frameworks")
+REFUSED = 'Cannot drop column "amount" of electrified table "public"."items"'
+TABLE = ['CREATE TABLE "items"']
+COLUMN = ['ALTER TABLE "items" ADD COLUMN "amount" INTEGER']
+INDEX = ['CREATE INDEX "items_amount" ON "items"']
+UNDONE = ['DROP INDEX IF EXISTS "items_amount"']
+ANY = "generated"
+
+
+def sources(ledger):
+    """What the tools call the migrations: [(framework, version, name)] of each migration, in order."""
+    rows = ledger.execute("SELECT m.seq, s.framework, s.version, s.name FROM busbar.migration m LEFT JOIN busbar.migration_source s USING (seq)"
+                          " ORDER BY m.seq, s.position").fetchall()
+    return [[row[1:] for row in rows if row[0] == seq and row[1]] for seq in dict.fromkeys(row[0] for row in rows)]
+
+
+def expect(busbar, ledger, versions, statements):
+    """The history has these versions in this order, with these statements; ANY stands for a generated one."""
+    found = ledger.version_names
+    assert [ANY if GENERATED.match(name) and wanted == ANY else name for name, wanted in zip(found, versions)] == versions, found
+    assert len(found) == len(versions), found
+    served = migrations(busbar.http_port)
+    assert [m.version for m in served] == found
+    for migration, wanted in zip(served, statements, strict=True):
+        lines = [" ".join(text.split()) for text in migration.sql.split(";\n\n")]
+        assert len(lines) == len(wanted) and all(line.startswith(start) for line, start in zip(lines, wanted)), (migration.sql, wanted)
+    ledger.consistent()
+
+
+STEPS = [TABLE, COLUMN, INDEX]
+STAMPS = ["20240101000001", "20240101000002", "20240101000003"]
+MILLIS = ["1704067200000", "1704067200001", "1704067200002"]
+
+# tool: framework, versions, names, what is undone afterwards (a version, or None when the tool has no way back)
+NODE = {
+    "knex": ("Knex", STAMPS, [f"{s}_{n}.js" for s, n in zip(STAMPS, ["items", "amount", "index"])], ANY),
+    "drizzle": ("Drizzle", ["1704067200001", "1704067200002", "1704067200003"], [None] * 3, None),
+    "typeorm": ("TypeORM", MILLIS, [f"{n}{s}" for s, n in zip(MILLIS, ["items", "amount", "index"])], ANY),
+    "mikroorm": ("MikroORM", STAMPS, [f"Migration{s}_{n}" for s, n in zip(STAMPS, ["items", "amount", "index"])], ANY),
+    "node-pg-migrate": ("node-pg-migrate", MILLIS, [f"{s}_{n}" for s, n in zip(MILLIS, ["items", "amount", "index"])], ANY),
+    "graphile-migrate": ("graphile-migrate", ["000001", "000002", "000003"], ["000001.sql", "000002.sql", "000003.sql"], None),
+    "databases": ("@databases", ["9", "10", "11"], ["9-items.sql", "10-amount.sql", "11-index.sql"], None),
+    "kysely": ("Kysely", ["2024-01-01-items", "2024-01-02-amount", "2024-01-03-index"], [None] * 3, ANY),
+}
+
+
+@pytest.fixture(scope="session")
+def modules():
+    return drivers.node_modules(os.path.join(FOLDER, "node"))
+
+
+@pytest.fixture
+def node(modules, busbar, tmp_path):
+    """Runs a tool of npm in a folder of its own; what it printed."""
+
+    def run(tool):
+        done = drivers.run(busbar, "node", os.path.join(FOLDER, "node", "tools.js"), tool, cwd=tmp_path, NODE_PATH=modules)
+        assert done.returncode == 0 and done.stderr == "", f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run
+
+
+@pytest.mark.parametrize("tool", NODE)
+def test_node(node, busbar, ledger, tool):
+    framework, versions, names, undone = NODE[tool]
+    printed = node(tool)
+    expect(busbar, ledger, versions + ([undone] if undone else []), STEPS + ([UNDONE] if undone else []))
+    assert sources(ledger)[:3] == [[(framework, version, name)] for version, name in zip(versions, names)]
+    assert not undone or REFUSED in printed
+
+
+def test_knex_all_in_one_transaction(node, busbar, ledger):
+    """migrate:latest runs what is new in one transaction: one migration for clients, with the last one's version; all names are kept."""
+    assert REFUSED in node("knex-batch")
+    expect(busbar, ledger, [STAMPS[2], ANY], [TABLE + COLUMN + INDEX, UNDONE])
+    assert [version for _, version, _ in sources(ledger)[0]] == STAMPS
+
+
+def test_knex_another_table(node, busbar, ledger):
+    """Known by its columns."""
+    node("knex-renamed")
+    expect(busbar, ledger, STAMPS[:1], [TABLE])
+    assert sources(ledger) == [[("Knex", STAMPS[0], f"{STAMPS[0]}_items.js")]]
+
+
+def test_sequelize(node, busbar, ledger):
+    """The session is told; what is undone and done again gets a version of its own and stops nothing."""
+    assert REFUSED in node("sequelize")
+    names = [f"{s}-{n}" for s, n in zip(STAMPS, ["items", "amount", "index"])]
+    expect(busbar, ledger, [*names, ANY, names[2] + "_2"], [*STEPS, UNDONE, INDEX])
+    assert sources(ledger)[4] == [("session", names[2], None)]
+
+
+def test_sequelize_without_a_transaction(node, busbar, ledger):
+    """Each statement is a migration of its own with a generated version; nothing is lost."""
+    node("sequelize-plain")
+    expect(busbar, ledger, [ANY] * 3, STEPS)
+
+
+def test_db_migrate(node, busbar, ledger):
+    assert REFUSED in node("db-migrate")
+    expect(busbar, ledger, [*STAMPS, ANY], [*STEPS, UNDONE])
+
+
+def test_postgrator(node, busbar, ledger):
+    assert REFUSED in node("postgrator")
+    expect(busbar, ledger, ["1", "2", "3", ANY], [*STEPS, UNDONE])
+
+
+@pytest.fixture
+def program(busbar, tmp_path):
+    """Runs a program of ``frameworks/`` in a folder of its own; what it printed."""
+
+    def run(*argv, **environment):
+        words = [os.path.join(FOLDER, word) if os.path.isfile(os.path.join(FOLDER, word)) else word for word in argv]
+        done = drivers.run(busbar, *words, cwd=tmp_path, **environment)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize("how", ["tell", "plain"])
+def test_django(program, busbar, ledger, how):
+    """Where Django puts SQL off to the end of a migration (foreign keys, LIKE indexes of new tables) its row comes after the transaction."""
+    assert REFUSED in program("/usr/bin/python3", "python/django_app.py", how)
+    names = ["0001_items" if how == "tell" else ANY, "0002_amount", "0003_index"]
+    expect(busbar, ledger, [*names, ANY, "0003_index_2"], [*STEPS, UNDONE, INDEX])
+    assert sources(ledger)[1:] == [[("Django", "0002_amount", "shop.0002_amount")], [("Django", "0003_index", "shop.0003_index")], [],
+                                   [("Django", "0003_index", "shop.0003_index")]]
+
+
+REVISIONS = ["ae01", "1975ea83b712", "b103"]
+
+
+def test_alembic(program, busbar, ledger):
+    """A downgrade writes the revision that it goes to: it was there before, and the label tells them apart."""
+    assert REFUSED in program("/usr/bin/python3", "python/alembic_app.py", "each")
+    expect(busbar, ledger, [*REVISIONS, REVISIONS[1] + "_2", REVISIONS[2] + "_2"], [*STEPS, UNDONE, INDEX])
+    assert sources(ledger)[3:] == [[("Alembic", REVISIONS[1], None)], [("Alembic", REVISIONS[2], None)]]
+
+
+@pytest.mark.parametrize("how", ["batch", "renamed"])
+def test_alembic_otherwise(program, busbar, ledger, how):
+    """All in one transaction, as is its default: alembic_version has one row, the last revision. And another version table."""
+    assert REFUSED in program("/usr/bin/python3", "python/alembic_app.py", how)
+    versions = ledger.version_names
+    assert versions[:-2] == (REVISIONS[2:] if how == "batch" else REVISIONS) and versions[-1] == REVISIONS[2] + "_2"
+    assert {source[0][0] for source in sources(ledger)} == {"Alembic"}
+    ledger.consistent()
+
+
+def test_rails(program, busbar, ledger):
+    assert REFUSED in program("ruby", "ruby/rails.rb")
+    expect(busbar, ledger, [*STAMPS, ANY, STAMPS[2] + "_2"], [*STEPS, UNDONE, INDEX])
+    assert sources(ledger)[0] == [("Rails or dbmate", STAMPS[0], None)]
+
+
+def test_rails_concurrently(program, busbar, ledger):
+    """disable_ddl_transaction!: the index is a migration of its own, and the row comes after it."""
+    program("ruby", "ruby/rails.rb", "concurrently")
+    expect(busbar, ledger, [*STAMPS, ANY], [*STEPS, ['CREATE INDEX "items_value" ON "items"']])
+
+
+@pytest.mark.parametrize("how", ["stamps", "numbers"])
+def test_sequel(program, busbar, ledger, how):
+    assert REFUSED in program("ruby", "ruby/sequel.rb", how)
+    versions = STAMPS if how == "stamps" else ["1", "2", "3"]
+    expect(busbar, ledger, [*versions, ANY if how == "stamps" else "2_2"], [*STEPS, UNDONE])
+
+
+@pytest.mark.parametrize("how", ["tell", "plain"])
+def test_laravel(program, busbar, ledger, how):
+    """Its row comes after the transaction of the migration: generated versions, or the session is told by an event."""
+    assert REFUSED in program("php", "php/laravel.php", how)
+    names = ["2024_01_01_000001_create_items", "2024_01_01_000002_add_amount", "2024_01_01_000003_index_amount"]
+    expect(busbar, ledger, [*(names if how == "tell" else [ANY] * 3), ANY], [*STEPS, UNDONE])
