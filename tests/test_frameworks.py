@@ -144,7 +144,7 @@ def test_django(program, busbar, ledger, how):
     """Where Django puts SQL off to the end of a migration (foreign keys, LIKE indexes of new tables) its row comes after the transaction."""
     assert REFUSED in program("/usr/bin/python3", "python/django_app.py", how)
     names = ["0001_items" if how == "tell" else ANY, "0002_amount", "0003_index"]
-    expect(busbar, ledger, [*names, ANY, "0003_index_2"], [*STEPS, UNDONE, INDEX])
+    expect(busbar, ledger, [*names, ANY, "0003_index_2"], [TABLE + ['CREATE INDEX "items_id_'], COLUMN, INDEX, UNDONE, INDEX])
     assert sources(ledger)[1:] == [[("Django", "0002_amount", "shop.0002_amount")], [("Django", "0003_index", "shop.0003_index")], [],
                                    [("Django", "0003_index", "shop.0003_index")]]
 
@@ -194,3 +194,161 @@ def test_laravel(program, busbar, ledger, how):
     assert REFUSED in program("php", "php/laravel.php", how)
     names = ["2024_01_01_000001_create_items", "2024_01_01_000002_add_amount", "2024_01_01_000003_index_amount"]
     expect(busbar, ledger, [*(names if how == "tell" else [ANY] * 3), ANY], [*STEPS, UNDONE])
+
+
+def test_sqitch(program, busbar, ledger):
+    """Scripts run in psql, the record is another connection's: the session is told by the script."""
+    assert REFUSED in program("sh", "sqitch.sh")
+    expect(busbar, ledger, ["items", "amount", "index", ANY, "index_2"], [*STEPS, UNDONE, INDEX])
+
+
+def test_sql_migrate(program, busbar, ledger):
+    assert REFUSED in program("sh", "sql-migrate.sh")
+    expect(busbar, ledger, [*STAMPS, ANY, STAMPS[2] + "_2"], [*STEPS, UNDONE, INDEX])
+    assert sources(ledger)[0] == [("sql-migrate", STAMPS[0], f"{STAMPS[0]}-items.sql")]
+
+
+def test_dbmate(program, modules, busbar, ledger):
+    binary = os.path.join(modules, "@dbmate", "linux-x64", "bin", "dbmate")
+    if not os.path.exists(binary):
+        pytest.skip("npm has dbmate's program for other processors in other packages")
+    os.chmod(binary, 0o755)
+    assert REFUSED in program("sh", "dbmate.sh", binary)
+    expect(busbar, ledger, [*STAMPS, ANY, STAMPS[2] + "_2"], [*STEPS, UNDONE, INDEX])
+    assert sources(ledger)[0] == [("Rails or dbmate", STAMPS[0], None)]
+
+
+# Tools that are not in Debian and not in npm (or not in a reasonable size): what they send, from their sources.
+
+ITEMS = "CREATE TABLE items (id text PRIMARY KEY, value text);\nALTER TABLE items ENABLE ELECTRIC;\n"
+AMOUNT = "ALTER TABLE items ADD COLUMN amount integer;\n"
+AMOUNT_INDEX = "CREATE INDEX items_amount ON items (amount);\n"
+SCRIPTS = [ITEMS, AMOUNT, AMOUNT_INDEX]
+NO_COLUMN = "ALTER TABLE items DROP COLUMN amount;\n"
+
+
+def run(wire, *statements):
+    """Simple queries, and (text, parameters) in the extended protocol; all must succeed."""
+    for statement in statements:
+        (wire.query(statement) if isinstance(statement, str) else wire.extended(*statement)).ok()
+
+
+PRISMA = """CREATE TABLE _prisma_migrations (
+    id                      VARCHAR(36) PRIMARY KEY NOT NULL,
+    checksum                VARCHAR(64) NOT NULL,
+    finished_at             TIMESTAMPTZ,
+    migration_name          VARCHAR(255) NOT NULL,
+    logs                    TEXT,
+    rolled_back_at          TIMESTAMPTZ,
+    started_at              TIMESTAMPTZ NOT NULL DEFAULT now(),
+    applied_steps_count     INTEGER NOT NULL DEFAULT 0
+);"""
+INSERT = 'INSERT INTO "public"."_prisma_migrations" ("id", "checksum", "started_at", "migration_name") VALUES ($1,$2,$3,$4)'
+
+
+def prisma_start(wire, name):
+    run(wire, (INSERT, [f"id-{name}", "0" * 64, "2024-01-01 00:00:00+00", name]))
+
+
+def prisma_end(wire, name):
+    where = ' WHERE "public"."_prisma_migrations"."id" = $1'
+    run(wire, ('UPDATE "public"."_prisma_migrations" SET "applied_steps_count" = "applied_steps_count" + 1' + where, [f"id-{name}"]),
+        ('UPDATE "public"."_prisma_migrations" SET "finished_at" = now()' + where, [f"id-{name}"]))
+
+
+@pytest.mark.parametrize("lock", [True, False])
+def test_prisma_deploy(busbar, ledger, lock):
+    """schema-engine, apply_migrations: the row before in a transaction of its own, the script as one query, the row updated after."""
+    names = ["20230915175206_init", "20230915175207_electric", "20230916212444_many"]
+    with busbar.wire() as wire:
+        if lock:
+            run(wire, "SELECT pg_advisory_lock(72707369)")
+        run(wire, PRISMA)
+        for name, script in zip(names, SCRIPTS):
+            prisma_start(wire, name)
+            run(wire, script)
+            prisma_end(wire, name)
+        prisma_start(wire, "20230917000000_gone")
+        answer = wire.query(NO_COLUMN)
+        assert answer.error["C"] == "EX010" and answer.error["M"] == REFUSED and answer.status == "I"
+        run(wire, ('UPDATE "public"."_prisma_migrations" SET "logs" = $1 WHERE "id" = $2', [answer.error["M"], "id-20230917000000_gone"]))
+    expect(busbar, ledger, [name.split("_")[0] for name in names], STEPS)
+    assert sources(ledger) == [[("Prisma", name.split("_")[0], name)] for name in names] and {p for _, p in ledger.versions} == {2}
+
+
+def test_prisma_of_another_session(busbar, ledger):
+    """While Prisma runs, its lock tells its session from others; a name without '_' is the version."""
+    with busbar.wire() as prisma, busbar.wire() as psql:
+        run(prisma, "SELECT pg_advisory_lock(72707369)", PRISMA, ITEMS)
+        prisma_start(prisma, "plain")
+        run(psql, AMOUNT)
+        run(prisma, AMOUNT_INDEX)
+        prisma_end(prisma, "plain")
+        run(prisma, "DROP INDEX items_amount")
+    expect(busbar, ledger, [ANY, ANY, "plain", ANY], [TABLE, COLUMN, INDEX, UNDONE])
+
+
+def golang_version(wire, version, dirty):
+    run(wire, "BEGIN", 'TRUNCATE "public"."schema_migrations"',
+        ('INSERT INTO "public"."schema_migrations" (version, dirty) VALUES ($1, $2)', [version, dirty]), "COMMIT")
+
+
+def test_golang_migrate(busbar, ledger):
+    """database/postgres: the version, dirty, in a transaction; the file as one query; the version, clean, in another."""
+    with busbar.wire() as wire:
+        run(wire, ("SELECT pg_advisory_lock($1)", ["1486364155"]),
+            'CREATE TABLE IF NOT EXISTS "public"."schema_migrations" (version bigint not null primary key, dirty boolean not null)')
+        for version, script in [("9", ITEMS), ("10", AMOUNT), ("11", AMOUNT_INDEX), ("10", "DROP INDEX items_amount")]:
+            golang_version(wire, version, "true")
+            run(wire, script)
+            golang_version(wire, version, "false")
+        golang_version(wire, "9", "true")
+        assert wire.query(NO_COLUMN).error["C"] == "EX010"
+    expect(busbar, ledger, ["9", "10", "11", "10_2"], [*STEPS, UNDONE])
+
+
+def test_goose(busbar, ledger):
+    """migration_sql.go: statements and the row in one transaction; NO TRANSACTION: the row after."""
+    insert = "INSERT INTO goose_db_version (version_id, is_applied) VALUES ($1, $2)"
+    with busbar.wire() as wire:
+        run(wire, "BEGIN", "CREATE TABLE goose_db_version (id serial NOT NULL, version_id bigint NOT NULL, is_applied boolean NOT NULL,"
+            " tstamp timestamp NULL default now(), PRIMARY KEY(id))", (insert, ["0", "true"]), "COMMIT")
+        for version, script in zip(STAMPS, SCRIPTS):
+            run(wire, "BEGIN", *script.splitlines(), (insert, [version, "true"]), "COMMIT")
+        run(wire, "BEGIN", "DROP INDEX items_amount", ("DELETE FROM goose_db_version WHERE version_id=$1", [STAMPS[2]]), "COMMIT",
+            "CREATE INDEX CONCURRENTLY items_amount ON items (amount)", (insert, [STAMPS[2], "true"]))
+    expect(busbar, ledger, [*STAMPS, ANY, ANY], [*STEPS, UNDONE, INDEX])
+
+
+FLYWAY = """CREATE TABLE "public"."%s" ("installed_rank" INT NOT NULL, "version" VARCHAR(50), "description" VARCHAR(200) NOT NULL,
+    "type" VARCHAR(20) NOT NULL, "script" VARCHAR(1000) NOT NULL, "checksum" INTEGER, "installed_by" VARCHAR(100) NOT NULL,
+    "installed_on" TIMESTAMP NOT NULL DEFAULT now(), "execution_time" INTEGER NOT NULL, "success" BOOLEAN NOT NULL)"""
+
+
+@pytest.mark.parametrize("table", ["flyway_schema_history", "schema_version"])
+def test_flyway(busbar, ledger, table):
+    """DbMigrate: one connection on PostgreSQL; lock, statements and row in one transaction, all in the extended protocol (JDBC)."""
+    insert = (f'INSERT INTO "public"."{table}" ("installed_rank", "version", "description", "type", "script", "checksum", "installed_by",'
+              ' "execution_time", "success") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)')
+    with busbar.wire() as wire:
+        run(wire, (FLYWAY % table, []))
+        steps = [("1", "V1__items.sql", ITEMS), ("1.1", "V1_1__amount.sql", AMOUNT), ("2", "V2__index.sql", AMOUNT_INDEX), (None, "R__again.sql", "DROP INDEX items_amount")]
+        for rank, (version, script, text) in enumerate(steps, 1):
+            run(wire, ("BEGIN", []), ("SELECT pg_try_advisory_xact_lock(77431708279161)", []), *[(line, []) for line in text.splitlines()],
+                (insert, [str(rank), version, "step", "SQL", script, "17", "postgres", "5", "true"]), ("COMMIT", []))
+    expect(busbar, ledger, ["1", "1.1", "2", "R__again.sql"], [*STEPS, UNDONE])
+    assert sources(ledger)[1] == [("Flyway", "1.1", "V1_1__amount.sql")]
+
+
+def test_liquibase(busbar, ledger):
+    """ChangeSet.execute commits before the row is written: generated, unless the change set tells the session."""
+    table = ("CREATE TABLE public.databasechangelog (ID VARCHAR(255) NOT NULL, AUTHOR VARCHAR(255) NOT NULL, FILENAME VARCHAR(255) NOT NULL,"
+             " DATEEXECUTED TIMESTAMP NOT NULL, ORDEREXECUTED INTEGER NOT NULL, EXECTYPE VARCHAR(10) NOT NULL, MD5SUM VARCHAR(35), DESCRIPTION VARCHAR(255),"
+             " COMMENTS VARCHAR(255), TAG VARCHAR(255), LIQUIBASE VARCHAR(20), CONTEXTS VARCHAR(255), LABELS VARCHAR(255), DEPLOYMENT_ID VARCHAR(10))")
+    row = ("INSERT INTO public.databasechangelog (ID, AUTHOR, FILENAME, DATEEXECUTED, ORDEREXECUTED, EXECTYPE) VALUES ('{0}', 'bob', 'changelog.xml', NOW(), {0}, 'EXECUTED')")
+    with busbar.wire() as wire:
+        run(wire, ("BEGIN", []), (table, []), ("COMMIT", []))
+        for n, (tell, script) in enumerate(zip([True, False, False], SCRIPTS), 1):
+            told = [("SET LOCAL busbar.migration_version = '1'", [])] if tell else []
+            run(wire, ("BEGIN", []), *told, *[(line, []) for line in script.splitlines()], ("COMMIT", []), ("BEGIN", []), (row.format(n), []), ("COMMIT", []))
+    expect(busbar, ledger, ["1", ANY, ANY], STEPS)
