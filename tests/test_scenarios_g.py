@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scenarios G, versions: spec/scenarios-proxy.md 81, 82, 84, 87, 89, 91 and what lies between them.
 
-Recognised are explicit versions and Ecto's; the other frameworks are a later issue. Ecto's whole runs are in test_traces.py.
+Whole runs of migration tools are in test_frameworks.py, Ecto's in test_traces.py.
 """
 
 import re
@@ -96,12 +96,11 @@ def test_87_framework_row_without_a_captured_change(busbar, ledger):
 
 
 def test_88_rails(busbar, ledger):
-    """Rails' own table has one column: forwarded, and whatever the version, no harm."""
+    """Rails' own table has one column: forwarded, and its version is taken."""
     with busbar.wire() as wire:
         run(wire, 'CREATE TABLE "schema_migrations" ("version" character varying NOT NULL PRIMARY KEY)', "CREATE TABLE t (id text PRIMARY KEY)", "BEGIN",
             "ALTER TABLE t ENABLE ELECTRIC", """INSERT INTO "schema_migrations" ("version") VALUES ('20230915')""", "COMMIT")
-    assert len(ledger.versions) == 1
-    assert ledger.version_names[0] == "20230915" or GENERATED.match(ledger.version_names[0])
+    assert ledger.versions == [("20230915", 4)]
 
 
 @pytest.mark.parametrize("protocol", ["query", "extended"])
@@ -149,3 +148,87 @@ def test_91_many_versions_in_a_moment(busbar, ledger):
     assert len(names) == len(set(names)) == 18 and all(re.fullmatch(r"\d{14}_\d{6,}", name) for name in names)
     assert names == sorted(names)
     ledger.consistent()
+
+
+INSERT = "INSERT INTO schema_migrations VALUES (7, now())"
+
+
+@pytest.mark.parametrize("how", ["prepare", "copy", "function", "savepoint", "update", "schema"])
+def test_84_however_the_row_is_written(busbar, ledger, how):
+    """SQL-level PREPARE, COPY, a function, within a savepoint, an UPDATE, another schema."""
+    with busbar.wire() as wire:
+        run(wire, ECTO, "INSERT INTO schema_migrations VALUES (1, now())", "CREATE SCHEMA tools", ECTO.replace("TABLE ", "TABLE tools."),
+            f"CREATE FUNCTION note() RETURNS void LANGUAGE sql AS $$ {INSERT} $$", "CREATE TABLE t (id text PRIMARY KEY)", "BEGIN", "ALTER TABLE t ENABLE ELECTRIC")
+        if how == "copy":
+            wire.send(p.query("COPY schema_migrations FROM STDIN") + p.copy_data(b"7\t2024-01-01\n") + p.copy_done()).result().ok()
+        else:
+            run(wire, *{"prepare": [f"PREPARE s AS {INSERT.replace('7', '$1')}", "EXECUTE s (7)"], "function": ["SELECT note()"],
+                        "savepoint": ["SAVEPOINT a", INSERT, "RELEASE a", "SAVEPOINT b", INSERT.replace("7", "8"), "ROLLBACK TO b"],
+                        "update": ["UPDATE schema_migrations SET version = 7"], "schema": [INSERT.replace("INTO ", "INTO tools.")]}[how])
+        run(wire, "COMMIT")
+    assert ledger.versions == [("7", 4)]
+
+
+def test_89_repeated_framework_versions(busbar, ledger):
+    """Two tools with version 1, a migration run again, versions that go back: each has a label of its own, in the order of commit."""
+    with busbar.wire() as wire:
+        run(wire, ECTO, "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)", "CREATE TABLE t (id text PRIMARY KEY); ALTER TABLE t ENABLE ELECTRIC")
+        run(wire, "BEGIN", "ALTER TABLE t ADD COLUMN a text", INSERT.replace("7", "10"), "COMMIT")
+        run(wire, "BEGIN", "ALTER TABLE t ADD COLUMN b text", INSERT.replace("7", "1"), "COMMIT")
+        run(wire, "BEGIN", "ALTER TABLE t ADD COLUMN c text", "INSERT INTO alembic_version VALUES ('1')", "COMMIT")
+        run(wire, "DELETE FROM schema_migrations", "BEGIN", "ALTER TABLE t ADD COLUMN d text", INSERT.replace("7", "1"), "COMMIT")
+    assert ledger.version_names[1:] == ["10", "1", "1_2", "1_3"]
+    assert [m.version for m in migrations(busbar.http_port)] == ledger.version_names
+    assert ledger.execute("SELECT version, framework, tool_version FROM electric.migration_sources").fetchall() == [
+        ("10", "Ecto", "10"), ("1", "Ecto", "1"), ("1_2", "Alembic", "1"), ("1_3", "Ecto", "1")]
+    ledger.consistent()
+
+
+def test_89_framework_versions_of_two_sessions(busbar, ledger):
+    """Both open at once: neither fails."""
+    with busbar.wire() as one, busbar.wire() as two:
+        run(one, ECTO.replace("PRIMARY KEY", ""), "CREATE TABLE t (id text PRIMARY KEY)", "CREATE TABLE u (id text PRIMARY KEY)")
+        for wire, table in ((one, "t"), (two, "u")):
+            run(wire, f"ALTER TABLE {table} ENABLE ELECTRIC", "BEGIN", f"ALTER TABLE {table} ADD COLUMN a text", INSERT)
+        run(two, "COMMIT")
+        run(one, "COMMIT")
+    assert ledger.version_names[2:] == ["7", "7_2"]
+
+
+def test_a_tool_of_ones_own(busbar, ledger):
+    """A row in busbar.framework; one with a mistake is reported and stops nothing."""
+    ledger.execute("INSERT INTO busbar.framework (name, table_name, columns, version, label) VALUES"
+                   " ('ours', 'our_steps', '{number,title}', $$'v' || number$$, 'title'), ('broken', 'their_steps', '{id}', 'number_of(id)', NULL)")
+    with busbar.wire() as wire:
+        run(wire, "CREATE TABLE our_steps (number int, title text)", "CREATE TABLE their_steps (id int)", "CREATE TABLE t (id text PRIMARY KEY)", "BEGIN",
+            "ALTER TABLE t ENABLE ELECTRIC", "INSERT INTO our_steps VALUES (1, 'first')", "INSERT INTO their_steps VALUES (1)")
+        answer = wire.query("COMMIT").ok()
+        assert any("versions of broken cannot be read from table public.their_steps" in notice["M"] for notice in answer.notices)
+    assert ledger.version_names == ["v1"]
+    assert ledger.execute("SELECT framework, tool_version, name FROM electric.migration_sources").fetchall() == [("ours", "v1", "first")]
+
+
+@pytest.mark.parametrize("table", ["CREATE TEMP TABLE alembic_version (version_num text)", "CREATE TABLE alembic_version (version_num odd.kind)",
+                                   "CREATE TABLE alembic_version (version_num text); ALTER TABLE alembic_version ENABLE ROW LEVEL SECURITY"])
+def test_tables_that_are_not_read(busbar, ledger, table):
+    """What would run somebody's code with the owner's rights, or is gone tomorrow."""
+    with busbar.wire() as wire:
+        run(wire, "CREATE SCHEMA odd", "CREATE DOMAIN odd.kind AS text", table, "CREATE TABLE t (id text PRIMARY KEY)", "BEGIN", "ALTER TABLE t ENABLE ELECTRIC",
+            "INSERT INTO alembic_version VALUES ('7')", "COMMIT")
+    assert GENERATED.match(ledger.version_names[0])
+
+
+def test_version_of_the_session(busbar, ledger):
+    """SET busbar.migration_version, outside a transaction and until RESET; CALL electric.migration_version beats it."""
+    with busbar.wire() as wire:
+        run(wire, "SET busbar.migration_version = '0001_t'", "CREATE TABLE t (id text PRIMARY KEY)", "ALTER TABLE t ENABLE ELECTRIC", "ALTER TABLE t ADD COLUMN a text",
+            "BEGIN", "CALL electric.migration_version('mine')", "ALTER TABLE t ADD COLUMN b text", "COMMIT", "RESET busbar.migration_version", "ALTER TABLE t ADD COLUMN c text")
+    assert ledger.version_names[:3] == ["0001_t", "0001_t_2", "mine"] and GENERATED.match(ledger.version_names[3])
+
+
+def test_very_long_and_empty_versions(busbar, ledger):
+    """A name is cut, an empty one is none."""
+    with busbar.wire() as wire:
+        run(wire, "CREATE TABLE alembic_version (version_num text)", "CREATE TABLE t (id text PRIMARY KEY)", "BEGIN", "ALTER TABLE t ENABLE ELECTRIC",
+            "INSERT INTO alembic_version VALUES (repeat('9', 100000))", "COMMIT", "BEGIN", "ALTER TABLE t ADD COLUMN a text", "UPDATE alembic_version SET version_num = ''", "COMMIT")
+    assert ledger.version_names[0] == "9" * 200 and GENERATED.match(ledger.version_names[1])

@@ -95,12 +95,17 @@ $$;
 -- The migration that a tool announced in an earlier transaction (Prisma, golang-migrate) and is running now. These tools hold an
 -- advisory lock while they run: when others hold one and this session does not, the row is not this session's.
 CREATE OR REPLACE FUNCTION busbar.running_version() RETURNS TABLE ("position" bigint, framework text, version text, name text)
-LANGUAGE sql STABLE AS $$
-    SELECT 1::bigint, r.framework_name, r.version, r.name
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF NOT (SELECT coalesce(bool_or(l.pid = pg_backend_pid()), true) FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted
+            AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY SELECT 1::bigint, r.framework_name, r.version, r.name
     FROM busbar.framework_tables(false) t, busbar.framework_rows(t.relation, t.framework,
         format('(%s) AND (%s)', (t.framework).counts, (t.framework).running)) r
-    WHERE (SELECT coalesce(bool_or(l.pid = pg_backend_pid()), true) FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted)
-    ORDER BY r.n DESC LIMIT 1
+    ORDER BY r.n DESC LIMIT 1;
+END
 $$;
 
 -- The version that the session was told of (SET busbar.migration_version = '…'): for tools whose own row comes too late.
