@@ -20,4 +20,3 @@ sqitch revert --quiet -y --to '@HEAD^' "$target"
 if sqitch revert --quiet -y --to '@HEAD^' "$target"; then
     exit 1
 fi
-sqitch deploy --quiet "$target"
