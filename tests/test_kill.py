@@ -164,6 +164,17 @@ class Scene:
 
         wait_until(ended, f"backend {pid} to end")
 
+    def settled(self, trap):
+        """Waits until the backend has done all that was delivered to it: nothing is unread, and it waits for more."""
+        port = trap.connection.server.getsockname()[1]
+
+        def waits():
+            with self.cluster.connect() as conn:
+                event = conn.execute("SELECT wait_event FROM pg_stat_activity WHERE pid = %s", [trap.pid]).fetchone()
+            return unread(self.cluster.port, port) == 0 and event == ("ClientRead",)
+
+        wait_until(waits, f"backend {trap.pid} to wait for its client")
+
     def whole_or_absent(self, table, with_index):
         """The property: the column exists ⇔ the command is recorded ⇔ the remembered definition has it. Returns which."""
         ledger = Ledger(self.cluster, self.database)
@@ -181,6 +192,16 @@ class Scene:
             return there
         finally:
             ledger.close()
+
+
+def unread(local, remote):
+    """Bytes that the owner of a TCP connection on the loopback has not read yet (proc(5), rx_queue)."""
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        for row in list(table)[1:]:
+            _, here, there, _, queues = row.split()[:5]
+            if (int(here.split(":")[1], 16), int(there.split(":")[1], 16)) == (local, remote):
+                return int(queues.split(":")[1], 16)
+    return None
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +271,7 @@ def one_kill(scene, victim, migration, number, delivered):
     wait_until(lambda: trap.reached.is_set() or not client.is_alive(), "the step, or the end of the migration", timeout=30)
     reached = trap.reached.is_set()
     if reached:
+        scene.settled(trap)
         KILLS[victim](scene, wire, trap)
     else:
         trap.release(drop=False)
