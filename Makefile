@@ -5,7 +5,7 @@
 #   make          build build/busbar                     make fmt      format the sources
 #   make dev      build and run it, nothing to set up    make fuzz     every fuzz target, FUZZ_SECONDS each
 #   make check    every test; STEPS="unit" for some      make soak     the tests with many more generated cases
-#   make install  to PREFIX, with DESTDIR                make bench    against PostgreSQL itself and PgBouncer
+#   make install  to PREFIX, with DESTDIR                make bench    against PgBouncer and HAProxy; half an hour
 #   make clean    remove what was built
 #
 # `make dev ARGS="--ephemeral"` hands arguments on; `make check` and `make dev` install missing Debian packages first.
@@ -34,9 +34,11 @@ check:
 	@$(PYTHON) tools/check $(STEPS)
 
 bench:
-	@tools/install-deps build run
-	@tools/build build-release '$(CC)' -Dbuildtype=release
-	@$(PYTHON) bench/run build-release/busbar
+	@tools/install-deps build bench
+	@tools/build build-release '$(CC)' -Dbuildtype=release -Ddebug=true
+	@ninja --quiet -C build-release bench-programs
+	@$(PYTHON) bench/run
+	@$(PYTHON) bench/profile --output docs/benchmarks.md
 
 fuzz:
 	@tools/install-deps build fuzz
