@@ -18,7 +18,7 @@
  */
 #include "sql/lex.h"
 
-enum { SPACE = 1, START = 2, DIGIT = 4, DOLLAR = 8, OPERATOR = 16 };
+enum { SPACE = 1, START = 2, DIGIT = 4, DOLLAR = 8, OPERATOR = 16, BRACKET = 32 };
 
 static const uint8_t classes[256] = {
     [' '] = SPACE,    ['\t' ... '\r'] = SPACE, ['A' ... 'Z'] = START, ['a' ... 'z'] = START,
@@ -27,7 +27,8 @@ static const uint8_t classes[256] = {
     ['<'] = OPERATOR, ['>'] = OPERATOR,        ['='] = OPERATOR,      ['~'] = OPERATOR,
     ['!'] = OPERATOR, ['@'] = OPERATOR,        ['#'] = OPERATOR,      ['%'] = OPERATOR,
     ['^'] = OPERATOR, ['&'] = OPERATOR,        ['|'] = OPERATOR,      ['`'] = OPERATOR,
-    ['?'] = OPERATOR,
+    ['?'] = OPERATOR, [','] = BRACKET,         ['('] = BRACKET,       [')'] = BRACKET,
+    ['['] = BRACKET,  [']'] = BRACKET,
 };
 
 static bool is(char c, unsigned class)
@@ -147,6 +148,13 @@ static size_t continuation(const struct lex *l, size_t pos)
 static size_t string_end(const struct lex *l, size_t pos, enum token_kind kind)
 {
     while (pos < l->text.n) {
+        if (kind != TOKEN_ESCAPE_STRING) {
+            const char *quote = memchr(l->text.p + pos, '\'', l->text.n - pos);
+            if (!quote) {
+                return 0;
+            }
+            pos = (size_t)(quote - l->text.p);
+        }
         char c = l->text.p[pos++];
         if (c == '\\' && kind == TOKEN_ESCAPE_STRING) {
             pos++;
@@ -298,6 +306,26 @@ struct token lex_next(struct lex *l)
         return take_dollar(l);
     default:
         return take_punct(l);
+    }
+}
+
+bool lex_skip_semicolon(struct lex *l)
+{
+    for (;;) {
+        l->pos = span(l, l->pos, SPACE | BRACKET);
+        char c = at(l, l->pos), next = at(l, l->pos + 1);
+        if (is(c, START) && next != '\'' && next != '&') { /* no prefix of a string */
+            l->pos = span(l, l->pos, START | DIGIT | DOLLAR);
+        } else if (is(c, DIGIT)) {
+            take_number(l);
+        } else if (c == '\'') {
+            take_string(l, 0, plain_string(l));
+        } else {
+            struct token t = lex_next(l);
+            if (t.kind == TOKEN_END || token_is_punct(&t, ';')) {
+                return t.kind != TOKEN_END;
+            }
+        }
     }
 }
 

@@ -46,6 +46,8 @@ static inline struct lex lex_init(struct str text, bool std_strings)
 struct token lex_next(struct lex *l);
 /* The token lex_next() would give. */
 struct token lex_peek(const struct lex *l);
+/* Moves behind the next ';', as lex_next() would until it gives one, but faster. False: there is none. */
+bool lex_skip_semicolon(struct lex *l);
 /* Moves past white space and comments. False when a comment has no end: pos is then at that comment. */
 bool lex_skip_blank(struct lex *l);
 

@@ -163,15 +163,57 @@ static void takes_linear_time(void **state)
     }
 }
 
+/* Whether there is a ';', and where it ends. */
+static bool find_semicolon(struct lex *l)
+{
+    for (struct token t = lex_next(l); t.kind != TOKEN_END; t = lex_next(l)) {
+        if (token_is_punct(&t, ';')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_skip(struct str text, bool std_strings)
+{
+    struct lex expected = lex_init(text, std_strings), l = expected;
+    bool found = find_semicolon(&expected);
+    if (lex_skip_semicolon(&l) != found || l.pos != expected.pos) {
+        fail_msg("%.*s: skipped %zu bytes, not %zu", STR_ARG(text), l.pos, expected.pos);
+    }
+}
+
+/* Every text of four pieces. */
+static void skips_to_the_semicolon_that_the_tokens_show(void **state)
+{
+    static const char *const pieces[] = {"a",  "e",   "'", "E'", "U&'", "n'", "\"", "$",
+                                         "$$", "$a$", ";", "--", "\n",  "/*", "*/", "\\",
+                                         " ",  "(",   "1", "1e", "e5",  ".",  "+",  "b&"};
+    enum { N = ARRAY_LEN(pieces) };
+    for (size_t i = 0; i < (size_t)N * N * N * N; i++) {
+        char text[32];
+        int n = snprintf(text, sizeof text, "%s%s%s%s;", pieces[i % N], pieces[i / N % N],
+                         pieces[i / N / N % N], pieces[i / N / N / N]);
+        check_skip((struct str){text, (size_t)n}, true);
+        check_skip((struct str){text, (size_t)n}, false);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lexes_words_and_numbers), cmocka_unit_test(lexes_strings),
-        cmocka_unit_test(continues_strings),       cmocka_unit_test(lexes_identifiers),
-        cmocka_unit_test(lexes_dollar_quotes),     cmocka_unit_test(lexes_operators_and_punctuation),
-        cmocka_unit_test(skips_comments),          cmocka_unit_test(tells_what_does_not_end),
-        cmocka_unit_test(compares_words),          cmocka_unit_test(counts_characters),
+        cmocka_unit_test(lexes_words_and_numbers),
+        cmocka_unit_test(lexes_strings),
+        cmocka_unit_test(continues_strings),
+        cmocka_unit_test(lexes_identifiers),
+        cmocka_unit_test(lexes_dollar_quotes),
+        cmocka_unit_test(lexes_operators_and_punctuation),
+        cmocka_unit_test(skips_comments),
+        cmocka_unit_test(tells_what_does_not_end),
+        cmocka_unit_test(compares_words),
+        cmocka_unit_test(counts_characters),
         cmocka_unit_test(takes_linear_time),
+        cmocka_unit_test(skips_to_the_semicolon_that_the_tokens_show),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,18 +61,14 @@ static bool ends_here(struct lex l)
     if (!memchr(l.text.p + l.pos, ';', l.text.n - l.pos)) {
         return true;
     }
-    bool ended = false;
-    for (;;) {
-        struct token t = lex_next(&l);
-        if (t.kind == TOKEN_END) {
-            return true;
-        }
-        bool semicolon = token_is_punct(&t, ';');
-        if (ended && !semicolon) {
-            return false;
-        }
-        ended = ended || semicolon;
+    if (!lex_skip_semicolon(&l)) {
+        return true;
     }
+    struct token t;
+    do {
+        t = lex_next(&l);
+    } while (token_is_punct(&t, ';'));
+    return t.kind == TOKEN_END;
 }
 
 /* PREPARE TRANSACTION ends a transaction; PREPARE name AS … is plain. */
