@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { RUNS = 101, BATCH = 1000, LONG_STATEMENT = 1024 * 1024 };
+enum { RUNS = 101, BATCH = 1000, LONG_STATEMENT = 1024 * 1024, ROWS = 600 };
 
 static const char select_text[] = "SELECT abalance FROM pgbench_accounts WHERE aid = 483920;";
 
@@ -222,6 +222,37 @@ static struct cost time_insert(const void *ctx)
     return time_message(&message, &answer);
 }
 
+/* --- COPY --- */
+
+/* One row a message, as servers and most drivers send them. Out: by the server, else by the client. */
+static struct cost time_copy(const void *ctx)
+{
+    bool to_client = ctx != NULL;
+    size_t bytes = 0;
+    struct session_counters counters = {0};
+    struct err err;
+    struct cost cost = {0};
+    CLEANUP(buf_deinit) struct buf messages = BUF_INIT(LIMIT_READ);
+    CLEANUP(buf_deinit) struct buf begin = BUF_INIT(LIMIT_READ);
+    struct session *s = session_new(&out, &bytes, "", &counters);
+    char row[100];
+    memset(row, 'x', sizeof row);
+    for (int i = 0; i < ROWS; i++) {
+        put_message(&messages, 'd', row, sizeof row);
+    }
+    put_query(&begin, STR("COPY t FROM STDIN"));
+    must(session_feed_client(s, begin.p, begin.n, &err), &err);
+    must(session_feed_server(s, to_client ? "H\0\0\0\7\0\0\0" : "G\0\0\0\7\0\0\0", 8, &err), &err);
+    double before = now_us();
+    int rc = to_client ? session_feed_server(s, messages.p, messages.n, &err)
+                       : session_feed_client(s, messages.p, messages.n, &err);
+    cost.total = cost.longest = now_us() - before;
+    cost.calls = 1;
+    must(rc, &err);
+    session_free(s);
+    return cost;
+}
+
 /* --- all --- */
 
 static int by_value(const void *a, const void *b)
@@ -261,6 +292,8 @@ int main(void)
     report("SELECT, simple", time_simple, NULL);
     report("SELECT, extended", time_extended, "parse");
     report("SELECT, prepared", time_extended, NULL);
+    report("64 kB of COPY rows of 100 bytes, out", time_copy, "out");
+    report("64 kB of COPY rows of 100 bytes, in", time_copy, NULL);
     report("1 MB INSERT, Query", time_insert, &query);
     report("1 MB INSERT, Parse", time_insert, &parse);
     report("1 MB INSERT with ; in values, Query", time_insert, &query_semicolons);

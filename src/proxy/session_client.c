@@ -318,6 +318,16 @@ static int one_message(struct session *s, const char *p, size_t n, size_t *out_u
     return 0;
 }
 
+/* CopyData is never looked at: all that is there goes on in one piece. */
+static size_t copy_rows(struct session *s, const char *p, size_t n)
+{
+    size_t run = frame_run(p, n, &s->counters->messages_from_clients);
+    if (run > 0) {
+        s->out.to_server(s->ctx, p, run);
+    }
+    return run;
+}
+
 int process_client(struct session *s, const char *p, size_t n, size_t *out_used, struct err *err)
 {
     size_t at = 0;
@@ -329,7 +339,11 @@ int process_client(struct session *s, const char *p, size_t n, size_t *out_used,
             at += piece;
             continue;
         }
-        size_t used;
+        size_t used = p[at] == 'd' ? copy_rows(s, p + at, n - at) : 0;
+        if (used > 0) {
+            at += used;
+            continue;
+        }
         if (one_message(s, p + at, n - at, &used, err) < 0) {
             return -1;
         }

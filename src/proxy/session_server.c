@@ -501,6 +501,16 @@ static enum verdict judge(struct session *s, const struct server_rule *rule, str
     return mark ? DROP : PASS; /* no guard of ours says that much */
 }
 
+/* Rows of the client's change nothing: all that are there go on in one piece. */
+static size_t run_of_rows(struct session *s, const char *p, size_t n)
+{
+    bool rows = p[0] == 'D' || p[0] == 'd';
+    if (!rows || s->answers.n == 0 || front_hidden(s) || s->held.n > 0) {
+        return 0;
+    }
+    return frame_run(p, n, &s->counters->messages_from_server);
+}
+
 int process_server(struct session *s, const char *p, size_t n, size_t *out_used, struct err *err)
 {
     size_t at = 0;
@@ -511,6 +521,11 @@ int process_server(struct session *s, const char *p, size_t n, size_t *out_used,
             s->server_left -= piece;
             at += piece;
             from = s->server_left_dropped ? at : from;
+            continue;
+        }
+        size_t run = run_of_rows(s, p + at, n - at);
+        if (run > 0) {
+            at += run;
             continue;
         }
         struct frame_head head;

@@ -36,11 +36,31 @@ static void test_lengths_below_four_and_above_the_limit_are_refused(void **state
     assert_int_equal(head.total, (size_t)LIMIT_FRAME + 1);
 }
 
+static void check_run(struct str messages, size_t bytes, uint64_t messages_n)
+{
+    uint64_t count = 1;
+    assert_int_equal(frame_run(messages.p, messages.n, &count), bytes);
+    assert_int_equal(count, 1 + messages_n);
+}
+
+static void test_a_run_is_of_whole_messages_of_one_type(void **state)
+{
+    check_run(STR("d\0\0\0\4d\0\0\0\5xd\0\0\0\4c\0\0\0\4"), 16, 3);
+    check_run(STR("d\0\0\0\4"), 5, 1);
+    check_run(STR("d\0\0\0\4d\0\0\0\5"), 5, 1);
+    check_run(STR("d\0\0\0\4d\0\0\0"), 5, 1);
+    check_run(STR("d\0\0\0\4d\0\0\0\3"), 5, 1);
+    check_run(STR("d\0\0\0\5"), 0, 0);
+    check_run(STR("d\xff\xff\xff\xffxxxx"), 0, 0);
+    check_run(STR(""), 0, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_short_head_wants_more),
         cmocka_unit_test(test_lengths_below_four_and_above_the_limit_are_refused),
+        cmocka_unit_test(test_a_run_is_of_whole_messages_of_one_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
