@@ -4,14 +4,16 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 
 static void put_hex(char *out, const unsigned char *p, size_t n)
 {
+    static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < n; i++) {
-        snprintf(out + 2 * i, 3, "%02x", p[i]);
+        out[2 * i] = digits[p[i] >> 4];
+        out[2 * i + 1] = digits[p[i] & 15];
     }
+    out[2 * n] = '\0';
 }
 
 int token_make(const char *secret, char out[TOKEN_SIZE + 1], struct err *err)
