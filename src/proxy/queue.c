@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { QUEUE_FIRST = 16 };
+enum { QUEUE_FIRST = 4 };
 
 void answers_deinit(struct answers *q)
 {
