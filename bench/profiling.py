@@ -10,8 +10,9 @@ import collections
 import os
 import re
 import subprocess
+import sys
 
-from children import fail, run
+from children import run
 
 CLIENTS = 8
 TRANSACTIONS = 1000  # a client
@@ -100,7 +101,8 @@ def perf(stage, variant, results, seconds, modes):
                               check=False).stdout
         costs = perf_samples(text, sources)
         if not costs:
-            fail(f"perf saw nothing: {said}")
+            print(f"bench: perf sees nothing here, and is left out: {said.strip()}", file=sys.stderr)
+            break
         add_functions(results, "perf", mode, costs, lambda whole: 100 / whole)
     way.stop()
 
@@ -184,5 +186,5 @@ def strace(stage, variant, results, modes):
         few, many = (strace_counts(stage, variant, mode, count) for count in (FEW, FEW + TRANSACTIONS))
         for call in sorted(many, key=lambda call: few.get(call, 0) - many[call]):
             each = (many[call] - few.get(call, 0)) / (CLIENTS * TRANSACTIONS)
-            if abs(each) >= 0.001:
+            if each >= 0.01:  # less is the service's own, between the runs
                 results.add("calls", mode=mode, call=call, count=each)

@@ -89,7 +89,8 @@ class Report:
         wide = type(self.table("pgbench"))(rows)
         worst = []
         for way in (self.ours, *PEERS):
-            cells = [wide.median("cpu", way=way, mode=mode, clients=clients) for mode, clients in wide.distinct("mode", "clients")]
+            cells = [wide.median("cpu", way=way, mode=mode, clients=clients)
+                     for mode, clients in wide.distinct("mode", "clients")]
             worst.append(max(cells, default=None))
         if worst[0] is None:
             return []
@@ -103,7 +104,8 @@ class Report:
             return []
         added = {way: max(table.difference("p50", way, "direct", mode=mode) for mode in modes) for way in (self.ours, *PEERS)}
         note = ", ".join(f"{peer} {show(added[peer], 0)}" for peer in PEERS)
-        return self.target("p50 over direct, one client, `-S` (worst mode)", added[self.ours], note, 25, 25, digits=0, unit=" µs")
+        return self.target("p50 over direct, one client, `-S` (worst mode)", added[self.ours], note, 25, 25, digits=0,
+                           unit=" µs")
 
     def connect_targets(self):
         table = self.table("connect")
@@ -218,15 +220,16 @@ class Report:
             show(table.median("longest", way=way, case=case), 3), show(table.median("total", way=way, case=case), 3)))]
             for (case,) in table.distinct("case")]
         header = ["µs", *(f"{way} {what}" for way in self.busbars for what in ("longest call", "all calls"))]
-        text = ("## Time the loop is held\n\nInside the session, without sockets (`bench/session_cost`): of a short statement the"
-                " whole round trip, of a long one each read of 64 kB.\n\n")
+        text = ("## Time the loop is held\n\nInside the session, without sockets (`bench/session_cost`): of a short statement"
+                " the whole round trip, of a long one each read of 64 kB.\n\n")
         return text + grid(header, rows) if rows else ""
 
     def start(self):
         table = self.table("start")
         rows = [[way, show(table.median("ms", way=way), 0), show(table.median("mb", way=way), 1)]
                 for way in self.proxies if table.where(way=way)]
-        text = "## Start\n\nFrom the start of the process until a client is asked for its password; the database is prepared.\n\n"
+        text = ("## Start\n\nFrom the start of the process until a client is asked for its password; the database is"
+                " prepared.\n\n")
         return text + grid(["way", "ms", "MB resident"], rows) if rows else ""
 
     # --- the profile ---
@@ -266,7 +269,8 @@ class Report:
         modes = [mode for (mode,) in table.distinct("mode")]
         rows = [[f"`{call}`", *(show(table.median("count", call=call, mode=mode) or 0, 3) for mode in modes)]
                 for (call,) in table.distinct("call")]
-        text = "System calls a transaction (strace); the floor is one `recv` and one `send` each way, and `epoll_wait` for a batch.\n\n"
+        text = ("System calls a transaction (strace); the floor is one `recv` and one `send` each way, and `epoll_wait` for a"
+                " batch.\n\n")
         return text + grid(["call", *modes], rows) if rows else ""
 
     def text(self):

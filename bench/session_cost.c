@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { RUNS = 101, BATCH = 1000, LONG_STATEMENT = 1024 * 1024, ROWS = 600 };
+enum { RUNS = 51, BATCH = 1000, LONG_STATEMENT = 1024 * 1024, ROWS = 600 };
 
 static const char select_text[] = "SELECT abalance FROM pgbench_accounts WHERE aid = 483920;";
 
