@@ -18,7 +18,7 @@
  */
 #include "sql/lex.h"
 
-enum { SPACE = 1, START = 2, DIGIT = 4, DOLLAR = 8, OPERATOR = 16, BRACKET = 32 };
+enum { SPACE = 1, START = 2, DIGIT = 4, DOLLAR = 8, OPERATOR = 16, QUIET = 32 };
 
 static const uint8_t classes[256] = {
     [' '] = SPACE,    ['\t' ... '\r'] = SPACE, ['A' ... 'Z'] = START, ['a' ... 'z'] = START,
@@ -27,8 +27,8 @@ static const uint8_t classes[256] = {
     ['<'] = OPERATOR, ['>'] = OPERATOR,        ['='] = OPERATOR,      ['~'] = OPERATOR,
     ['!'] = OPERATOR, ['@'] = OPERATOR,        ['#'] = OPERATOR,      ['%'] = OPERATOR,
     ['^'] = OPERATOR, ['&'] = OPERATOR,        ['|'] = OPERATOR,      ['`'] = OPERATOR,
-    ['?'] = OPERATOR, [','] = BRACKET,         ['('] = BRACKET,       [')'] = BRACKET,
-    ['['] = BRACKET,  [']'] = BRACKET,
+    ['?'] = OPERATOR, [','] = QUIET,           ['('] = QUIET,         [')'] = QUIET,
+    ['['] = QUIET,    [']'] = QUIET,           ['.'] = QUIET,
 };
 
 static bool is(char c, unsigned class)
@@ -309,15 +309,34 @@ struct token lex_next(struct lex *l)
     }
 }
 
+static bool behind_number(const struct lex *l, size_t from)
+{
+    return l->pos > from && (is(l->text.p[l->pos - 1], DIGIT) || l->text.p[l->pos - 1] == '.');
+}
+
+/* A letter or $ behind digits may belong to them: 1e5$a$ is a number and a dollar quote. Back to where they
+ * begin, `from` at the earliest, and over the letter token by token. */
+static void skip_from_number(struct lex *l, size_t from)
+{
+    size_t pos = l->pos;
+    while (behind_number(l, from)) {
+        l->pos--;
+    }
+    while (l->pos <= pos) {
+        lex_next(l);
+    }
+}
+
 bool lex_skip_semicolon(struct lex *l)
 {
     for (;;) {
-        l->pos = span(l, l->pos, SPACE | BRACKET);
+        size_t from = l->pos;
+        l->pos = span(l, from, SPACE | QUIET | DIGIT);
         char c = at(l, l->pos), next = at(l, l->pos + 1);
-        if (is(c, START) && next != '\'' && next != '&') { /* no prefix of a string */
+        if (is(c, START | DOLLAR) && behind_number(l, from)) {
+            skip_from_number(l, from);
+        } else if (is(c, START) && next != '\'' && next != '&') { /* no prefix of a string */
             l->pos = span(l, l->pos, START | DIGIT | DOLLAR);
-        } else if (is(c, DIGIT)) {
-            take_number(l);
         } else if (c == '\'') {
             take_string(l, 0, plain_string(l));
         } else {
