@@ -40,7 +40,7 @@ struct conn {
     struct gate_policy gate_policy;
     struct gate *gate; /* until the session is open */
     struct buf gate_in;
-    struct timer *timer;
+    struct timer *timer; /* NULL in an open session: it would cost more than the rest */
     struct login *login;
     struct cancelling *cancelling; /* this conn is a CancelRequest being passed on */
     struct upstream *upstream;
@@ -56,7 +56,7 @@ struct conn {
     char *application;  /* what the client calls itself; NULL when it does not */
     const char *ending; /* why it ends: the first reason counts */
     char peer[80];
-    char prefix[240];
+    char *prefix; /* of its lines in the log */
 };
 
 static const char *const state_names[] = {"gate", "login", "open", "closing"};
@@ -71,12 +71,15 @@ static void set_state(struct conn *c, enum conn_state state)
 static void print_prefix(struct conn *c)
 {
     const struct startup *su = &c->gate->startup;
+    char text[240];
     if (su->user.n) {
-        snprintf(c->prefix, sizeof c->prefix, "[%" PRIu64 " %.60s@%.60s %s] ", c->id, su->user.p,
-                 su->database.p, c->peer);
+        snprintf(text, sizeof text, "[%" PRIu64 " %.60s@%.60s %s] ", c->id, su->user.p, su->database.p,
+                 c->peer);
     } else {
-        snprintf(c->prefix, sizeof c->prefix, "[%" PRIu64 " %s] ", c->id, c->peer);
+        snprintf(text, sizeof text, "[%" PRIu64 " %s] ", c->id, c->peer);
     }
+    free(c->prefix);
+    c->prefix = mem_strdup(text);
 }
 
 /* An idle session holds nothing of its login. */
@@ -96,6 +99,14 @@ static uint64_t now(const struct conn *c)
 }
 
 /* --- the end --- */
+
+static void on_timeout(void *ctx);
+
+static void arm(struct conn *c, uint64_t ms)
+{
+    c->timer = c->timer ? c->timer : timer_new(c->worker->loop, on_timeout, c);
+    timer_start(c->timer, ms);
+}
 
 /* The first reason is the one that counts: what follows from it comes later. */
 static void note_ending(struct conn *c, const char *reason)
@@ -144,6 +155,7 @@ static void conn_free(struct conn *c)
     drop_gate(c);
     timer_free(c->timer);
     free(c->application);
+    free(c->prefix);
     c->client = c->server = NULL;
     if (c->deferred) {
         c->dead = true;
@@ -172,7 +184,7 @@ static void conn_finish(void *ctx)
         conn_free(c);
         return;
     }
-    timer_start(c->timer, CLOSING_TIMEOUT_MS); /* what is unsent gets this long */
+    arm(c, CLOSING_TIMEOUT_MS); /* what is unsent gets this long */
 }
 
 /* Ends the conn when the callbacks that are running have returned. */
@@ -218,7 +230,7 @@ static void update_flow(struct conn *c)
     }
     if (session_client_left(c->session)) {
         c->leaving = true;
-        timer_start(c->timer, CLOSING_TIMEOUT_MS); /* the server may be silent this long before it closes */
+        arm(c, CLOSING_TIMEOUT_MS); /* the server may be silent this long before it closes */
     }
     if (session_wants_client(c->session) && stream_unsent(c->server) < LIMIT_OUTPUT_HIGH) {
         stream_resume(c->client);
@@ -378,7 +390,8 @@ static void start_login(struct conn *c)
     struct err err;
     const char *application_name = NULL, *client_encoding = NULL;
     set_state(c, CONN_LOGIN);
-    timer_stop(c->timer);
+    timer_free(c->timer);
+    c->timer = NULL;
     stream_pause(c->client);
     const struct policy *policy = c->policy;
     if (!policy->secret || token_make(policy->secret, token, &err) < 0) {
@@ -685,8 +698,7 @@ void conn_new(struct worker *w, const struct arrival *arrival)
     begin_gate(c);
     print_prefix(c);
     c->client = stream_new(w->loop, arrival->fd, NULL, &client_events, c);
-    c->timer = timer_new(w->loop, on_timeout, c);
-    timer_start(c->timer, c->policy->options.login_timeout_ms);
+    arm(c, c->policy->options.login_timeout_ms);
     stream_resume(c->client);
 }
 

@@ -321,7 +321,9 @@ static int one_message(struct session *s, const char *p, size_t n, size_t *out_u
 /* CopyData is never looked at: all that is there goes on in one piece. */
 static size_t copy_rows(struct session *s, const char *p, size_t n)
 {
-    size_t run = frame_run(p, n, &s->counters->messages_from_clients);
+    size_t count;
+    size_t run = frame_run(p, n, &count);
+    counter_add(&s->counters->messages_from_clients, count);
     if (run > 0) {
         s->out.to_server(s->ctx, p, run);
     }

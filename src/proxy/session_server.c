@@ -508,7 +508,10 @@ static size_t run_of_rows(struct session *s, const char *p, size_t n)
     if (!rows || s->answers.n == 0 || front_hidden(s) || s->held.n > 0) {
         return 0;
     }
-    return frame_run(p, n, &s->counters->messages_from_server);
+    size_t count;
+    size_t run = frame_run(p, n, &count);
+    counter_add(&s->counters->messages_from_server, count);
+    return run;
 }
 
 int process_server(struct session *s, const char *p, size_t n, size_t *out_used, struct err *err)

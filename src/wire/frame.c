@@ -18,15 +18,16 @@ int frame_peek(const char *p, size_t n, struct frame_head *out_head, struct err 
     return FRAME_FOUND;
 }
 
-size_t frame_run(const char *p, size_t n, uint64_t *count)
+size_t frame_run(const char *p, size_t n, size_t *out_count)
 {
+    *out_count = 0;
     struct frame_head head;
     struct err err;
     size_t at = 0;
     while (at < n && p[at] == p[0] && frame_peek(p + at, n - at, &head, &err) == FRAME_FOUND &&
            head.total <= n - at) {
         at += head.total;
-        (*count)++;
+        (*out_count)++;
     }
     return at;
 }
