@@ -35,7 +35,9 @@ static enum statement_type type_of(enum op_kind kind)
         return STATEMENT_ALTER_ADD_COLUMN;
     case OP_CREATE_INDEX:
     case OP_DROP_INDEX:
-        break;
+    case OP_DROP_TABLE:
+    case OP_DROP_ENUM:
+        break; /* no type for what is dropped: see enum statement_type */
     }
     return STATEMENT_CREATE_INDEX;
 }

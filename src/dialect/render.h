@@ -14,8 +14,8 @@ enum dialect { DIALECT_SQLITE, DIALECT_POSTGRES };
 
 enum { RENDER_MAX_SQL = 4 * 1024 * 1024 }; /* one statement */
 
-/* Numbers are those of SatOpMigrate.Type. Clients read it for information only; there is none for DROP INDEX.
- */
+/* Numbers are those of SatOpMigrate.Type. Clients read it for information only; there is none for
+ * what is dropped, which goes as CREATE_INDEX: a type that says nothing of a table. */
 enum statement_type {
     STATEMENT_CREATE_TABLE = 0,
     STATEMENT_CREATE_INDEX = 1,

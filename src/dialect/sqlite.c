@@ -4,7 +4,7 @@
  *
  *   CREATE TABLE "t" (⏎  "c" TYPE[ NOT NULL],⏎  …,⏎  CONSTRAINT "n" …⏎);⏎     constraints: CHECK, FOREIGN
  * KEY, PRIMARY KEY, UNIQUE ALTER TABLE "t" ADD COLUMN "c" TYPE[ NOT NULL];⏎ CREATE [UNIQUE] INDEX "i" ON "t"
- * ("c" ASC, upper("d") DESC)[ WHERE …];⏎ DROP INDEX IF EXISTS "i";⏎
+ * ("c" ASC, upper("d") DESC)[ WHERE …];⏎ DROP INDEX IF EXISTS "i";⏎ DROP TABLE IF EXISTS "t";⏎
  *
  * Schemas are dropped. A client must never refuse a row that the server took: a check or unique key that
  * SQLite would compute differently loses its force here, and a note says so.
@@ -334,6 +334,14 @@ static enum render_outcome render_drop_index(struct renderer *r, const struct op
     return RENDER_STATEMENT;
 }
 
+static enum render_outcome render_drop_table(struct renderer *r, const struct op *op)
+{
+    buf_put_c(&r->out, "DROP TABLE IF EXISTS ");
+    sql_put_ident(&r->out, op->name);
+    buf_put_c(&r->out, ";\n");
+    return RENDER_STATEMENT;
+}
+
 static enum render_outcome render(struct renderer *r, const struct op *op, enum statement_type *out_type)
 {
     switch (op->kind) {
@@ -349,7 +357,11 @@ static enum render_outcome render(struct renderer *r, const struct op *op, enum 
     case OP_DROP_INDEX:
         *out_type = STATEMENT_CREATE_INDEX;
         return render_drop_index(r, op);
+    case OP_DROP_TABLE:
+        *out_type = STATEMENT_CREATE_INDEX;
+        return render_drop_table(r, op);
     case OP_CREATE_ENUM:
+    case OP_DROP_ENUM:
         break;
     }
     return RENDER_NOTHING; /* a column of an enum is TEXT */
@@ -359,8 +371,9 @@ int sqlite_render_op(struct arena *a, const struct schema *schema, const struct 
                      struct client_statement *out_statement, struct notes *notes, struct err *err)
 {
     struct renderer r = {.a = a, .schema = schema, .notes = notes};
-    r.table = op->kind == OP_CREATE_ENUM ? NULL : schema_table(schema, op->schema, op->name);
-    if (op->kind != OP_CREATE_ENUM && !r.table) {
+    bool needs_table = !op_is_about_enum(op) && op->kind != OP_DROP_TABLE;
+    r.table = needs_table ? schema_table(schema, op->schema, op->name) : NULL;
+    if (needs_table && !r.table) {
         return err_set(err, ERR_INTERNAL, "table \"%.*s\" is not in the model", STR_ARG(op->name));
     }
     buf_init(&r.out, RENDER_MAX_SQL);

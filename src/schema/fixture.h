@@ -107,6 +107,20 @@ static inline const char *fx_create_enum(struct arena *a, const char *name, cons
                         name, values, name);
 }
 
+static inline const char *fx_drop_table(struct arena *a, const char *table)
+{
+    return arena_printf(
+        a, "{\"op\":\"drop_table\",\"schema\":\"public\",\"table\":\"%s\",\"sql\":\"DROP TABLE %s\"}", table,
+        table);
+}
+
+static inline const char *fx_drop_enum(struct arena *a, const char *name)
+{
+    return arena_printf(
+        a, "{\"op\":\"drop_enum\",\"schema\":\"public\",\"name\":\"%s\",\"sql\":\"DROP TYPE %s\"}", name,
+        name);
+}
+
 /* One command: [op] or [op, op]. */
 static inline struct str fx_command(struct arena *a, const char *op, const char *second)
 {

@@ -8,6 +8,8 @@
  *                {"op":"create_index","schema","table","index":index,"sql"}
  *                {"op":"drop_index","schema","table","name","sql"}
  *                {"op":"add_column","schema","table","column":column,"sql"}
+ *                {"op":"drop_table","schema","table","sql"}
+ *                {"op":"drop_enum","schema","name","sql"}
  *   table        {"schema","name","columns":[column, …],"primary_key":{"name","columns":[name, …]}|null,
  *                 "foreign_keys":[foreign_key, …],"constraints":[constraint, …]}
  *   column       {"num":int,"name","type","type_name","type_schema","typmod":int,"not_null":bool,"enum":bool}
@@ -439,6 +441,11 @@ static int read_add_column(struct parser *p, const struct at *at, struct op *op)
     return read_owner(p, at, op) || read_column(p, &value, c) ? -1 : 0;
 }
 
+static int read_drop_enum(struct parser *p, const struct at *at, struct op *op)
+{
+    return get_name(p, at, "schema", &op->schema) || get_name(p, at, "name", &op->name) ? -1 : 0;
+}
+
 static const struct {
     const char *name;
     enum op_kind kind;
@@ -449,6 +456,8 @@ static const struct {
     {"create_index", OP_CREATE_INDEX, read_create_index},
     {"drop_index", OP_DROP_INDEX, read_drop_index},
     {"add_column", OP_ADD_COLUMN, read_add_column},
+    {"drop_table", OP_DROP_TABLE, read_owner},
+    {"drop_enum", OP_DROP_ENUM, read_drop_enum},
 };
 
 static int read_op(struct parser *p, const struct at *at, struct op *op)

@@ -266,6 +266,25 @@ static int apply_add_column(struct schema *s, struct table *t, const struct op *
     return SCHEMA_CHANGED;
 }
 
+static int apply_drop_table(struct schema *s, const struct op *op)
+{
+    size_t at = find_table(s, op->schema, op->name);
+    memmove(&s->tables[at], &s->tables[at + 1], (s->n_tables - at - 1) * sizeof *s->tables);
+    s->n_tables--;
+    return SCHEMA_CHANGED;
+}
+
+static int apply_drop_enum(struct schema *s, const struct op *op)
+{
+    if (!schema_enum(s, op->schema, op->name)) {
+        return SCHEMA_UNCHANGED;
+    }
+    size_t at = find_enum(s, op->schema, op->name);
+    memmove(&s->enums[at], &s->enums[at + 1], (s->n_enums - at - 1) * sizeof *s->enums);
+    s->n_enums--;
+    return SCHEMA_CHANGED;
+}
+
 /* Index names are unique in a schema, not only in a table: what is dropped is found by name. */
 static size_t find_index(const struct table *t, struct str name)
 {
@@ -308,10 +327,18 @@ static int apply_drop_index(struct table *t, const struct op *op)
     return SCHEMA_CHANGED;
 }
 
+bool op_is_about_enum(const struct op *op)
+{
+    return op->kind == OP_CREATE_ENUM || op->kind == OP_DROP_ENUM;
+}
+
 int schema_apply(struct schema *s, const struct op *op, struct err *err)
 {
     if (op->kind == OP_CREATE_ENUM) {
         return apply_create_enum(s, op, err);
+    }
+    if (op->kind == OP_DROP_ENUM) {
+        return apply_drop_enum(s, op);
     }
     if (op->kind == OP_CREATE_TABLE) {
         return apply_create_table(s, op, err);
@@ -328,7 +355,10 @@ int schema_apply(struct schema *s, const struct op *op, struct err *err)
         return apply_create_index(s, t, op, err);
     case OP_DROP_INDEX:
         return apply_drop_index(t, op);
+    case OP_DROP_TABLE:
+        return apply_drop_table(s, op);
     case OP_CREATE_ENUM:
+    case OP_DROP_ENUM:
     case OP_CREATE_TABLE:
         break;
     }

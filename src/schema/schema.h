@@ -3,8 +3,9 @@
  * Value model of what clients are told about: tables, enums, and the changes (ops) that make them.
  *
  * Everything below struct schema is a plain value whose strings and arrays live in somebody's arena: the
- * caller's for ops (schema/ops.h), the schema's own for tables and enums. A struct schema only ever grows
- * by schema_apply(); pointers into it stay valid until schema_deinit(), their contents until the next apply.
+ * caller's for ops (schema/ops.h), the schema's own for tables and enums. A struct schema changes by
+ * schema_apply() alone; pointers into it stay valid until schema_deinit(), their contents until the next
+ * apply.
  */
 #pragma once
 
@@ -97,7 +98,15 @@ struct enum_type {
     struct names labels;
 };
 
-enum op_kind { OP_CREATE_ENUM, OP_CREATE_TABLE, OP_CREATE_INDEX, OP_DROP_INDEX, OP_ADD_COLUMN };
+enum op_kind {
+    OP_CREATE_ENUM,
+    OP_CREATE_TABLE,
+    OP_CREATE_INDEX,
+    OP_DROP_INDEX,
+    OP_ADD_COLUMN,
+    OP_DROP_TABLE, /* DISABLE ELECTRIC: clients drop it, the server keeps it */
+    OP_DROP_ENUM,  /* no table of the clients uses it any more */
+};
 
 struct op {
     enum op_kind kind;
@@ -136,6 +145,8 @@ enum schema_outcome {
  * column that is not there.
  */
 MUST_USE int schema_apply(struct schema *s, const struct op *op, struct err *err);
+
+bool op_is_about_enum(const struct op *op); /* its schema and name are those of an enum, not of a table */
 
 /* NULL when there is none. */
 const struct table *schema_table(const struct schema *s, struct str schema, struct str name);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two passes over the commands of a version, because a message describes its table as it is at the end of the
- * version: the first parses and brings the model up to date, the second renders and encodes.
+ * Passes over the commands of a version: the first parses and brings the model up to date. The second takes
+ * away what the version itself undoes, since what is gone cannot be described. The third renders and encodes:
+ * a message describes its table as it is at the end of the version.
  */
 #include "sync/migration.h"
 
@@ -81,6 +82,65 @@ static int render_command(struct renderer *r, struct command *c)
     return op_migrate_encode(r->a, &in, &r->messages, r->err);
 }
 
+static bool is_drop(const struct op *op)
+{
+    return op->kind == OP_DROP_TABLE || op->kind == OP_DROP_ENUM;
+}
+
+static bool is_create(const struct op *op)
+{
+    return op->kind == OP_CREATE_TABLE || op->kind == OP_CREATE_ENUM;
+}
+
+static bool same_object(const struct op *a, const struct op *b)
+{
+    return op_is_about_enum(a) == op_is_about_enum(b) && str_eq(a->schema, b->schema) &&
+           str_eq(a->name, b->name);
+}
+
+/* Takes the ops that `drop` makes needless out of a command's first n. *first: the version's first such op.
+ */
+static void forget_before(struct command *c, size_t n, const struct op *drop, const struct op **first)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        const struct op *op = c->ops[i].op;
+        if (i >= n || !same_object(op, drop)) {
+            c->ops[kept++] = c->ops[i];
+        } else if (!*first) {
+            *first = op;
+        }
+    }
+    c->n = kept;
+}
+
+/* Applies the drop that is op i of command c. Returns how many ops of that command are before what follows
+ * it. */
+static size_t apply_drop(struct command *commands, size_t c, size_t i)
+{
+    const struct op *drop = commands[c].ops[i].op, *first = NULL;
+    for (size_t before = 0; before < c; before++) {
+        forget_before(&commands[before], commands[before].n, drop, &first);
+    }
+    size_t behind = commands[c].n - (i + 1);
+    forget_before(&commands[c], i, drop, &first);
+    if (first && is_create(first)) { /* clients never had it */
+        forget_before(&commands[c], commands[c].n - behind, drop, &first);
+    }
+    return commands[c].n - behind;
+}
+
+/* What is dropped in the version it was made in never gets to clients, and what is dropped needs no changes.
+ */
+static void forget_dropped(struct command *commands, size_t n)
+{
+    for (size_t c = 0; c < n; c++) {
+        for (size_t i = 0; i < commands[c].n;) {
+            i = is_drop(commands[c].ops[i].op) ? apply_drop(commands, c, i) : i + 1;
+        }
+    }
+}
+
 static int render(struct renderer *r, const struct str *command_ops, size_t n)
 {
     CLEANUP(arena_deinit) struct arena scratch = ARENA_INIT;
@@ -90,6 +150,7 @@ static int render(struct renderer *r, const struct str *command_ops, size_t n)
             return err_context(r->err, "migration %.*s", STR_ARG(r->version));
         }
     }
+    forget_dropped(commands, n);
     for (size_t i = 0; i < n; i++) {
         if (render_command(r, &commands[i])) {
             return err_context(r->err, "migration %.*s", STR_ARG(r->version));

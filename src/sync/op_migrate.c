@@ -188,7 +188,7 @@ static int encode_group(struct arena *a, struct arena *scratch, const struct op_
 
 static bool same_group(const struct op *a, const struct op *b)
 {
-    return a->kind != OP_CREATE_ENUM && b->kind != OP_CREATE_ENUM && str_eq(a->schema, b->schema) &&
+    return !op_is_about_enum(a) && !op_is_about_enum(b) && str_eq(a->schema, b->schema) &&
            str_eq(a->name, b->name);
 }
 

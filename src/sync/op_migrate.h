@@ -29,8 +29,8 @@ struct messages {
  * Appends the messages of one command to *out, everything in `a`. Statements keep their order over all
  * messages; neighbours that concern one table share a message, because a message names at most one affected
  * table or enum. A table is described as it is at the end of the version; a change of indexes alone names
- * none. What leaves a client nothing to do yields no message. Fails with ERR_INTERNAL (a table is not in the
- * model) or ERR_LIMIT.
+ * none, nor does a drop. What leaves a client nothing to do yields no message. Fails with ERR_INTERNAL (a
+ * table is not in the model) or ERR_LIMIT.
  */
 MUST_USE int op_migrate_encode(struct arena *a, const struct op_migrate *command, struct messages *out,
                                struct err *err);
