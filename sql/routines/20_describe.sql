@@ -141,3 +141,77 @@ BEGIN
         UNION ALL SELECT h.inhrelid FROM pg_inherits h WHERE h.inhparent = table_oid) o);
 END
 $$;
+
+-- Which table refers to which, itself left out: by the catalog, and by what is remembered of electrified tables, as DROP has
+-- removed the former when the guard looks.
+CREATE OR REPLACE FUNCTION busbar.all_references() RETURNS TABLE (child oid, parent oid)
+LANGUAGE sql STABLE AS $$
+    SELECT c.conrelid, c.confrelid FROM pg_constraint c WHERE c.contype = 'f' AND c.conrelid <> c.confrelid
+    UNION
+    SELECT e.relid, (f ->> 'ref_oid')::oid FROM busbar.electrified e, jsonb_array_elements(e.definition -> 'foreign_keys') f
+    WHERE e.relid <> (f ->> 'ref_oid')::oid
+$$;
+
+-- All tables that a table refers to, by way of others too; itself when it is part of a circle.
+CREATE OR REPLACE FUNCTION busbar.parents(table_oid oid) RETURNS oid[]
+LANGUAGE sql STABLE AS $$
+    WITH RECURSIVE above(oid) AS (
+        SELECT r.parent FROM busbar.all_references() r WHERE r.child = table_oid
+        UNION SELECT r.parent FROM above a JOIN busbar.all_references() r ON r.child = a.oid
+    )
+    SELECT coalesce(array_agg(a.oid), '{}') FROM above a
+$$;
+
+-- Those of them that are not electrified.
+CREATE OR REPLACE FUNCTION busbar.closed_parents(table_oid oid) RETURNS oid[]
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce(array_agg(p), '{}') FROM unnest(busbar.parents(table_oid)) p
+    WHERE NOT EXISTS (SELECT FROM busbar.electrified e WHERE e.relid = p)
+$$;
+
+-- The electrified tables that refer to a table, by way of others too; without itself.
+CREATE OR REPLACE FUNCTION busbar.open_children(table_oid oid) RETURNS oid[]
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce(array_agg(e.relid), '{}') FROM busbar.electrified e
+    WHERE table_oid = ANY (busbar.parents(e.relid)) AND e.relid <> table_oid
+$$;
+
+-- The given tables, each behind those that it refers to; where they refer to each other in a circle, as good as it gets.
+CREATE OR REPLACE FUNCTION busbar.parents_first(relids oid[]) RETURNS oid[]
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    next_oid oid;
+    ordered oid[] := '{}';
+BEGIN
+    WHILE relids <> '{}' LOOP
+        next_oid := (SELECT min(r) FROM unnest(relids) r
+            WHERE NOT EXISTS (SELECT FROM busbar.all_references() a WHERE a.child = r AND a.parent = ANY (relids)));
+        next_oid := coalesce(next_oid, relids[1]);
+        ordered := ordered || next_oid;
+        relids := array_remove(relids, next_oid);
+    END LOOP;
+    RETURN ordered;
+END
+$$;
+
+-- The statements that open a table together with all that it refers to.
+CREATE OR REPLACE FUNCTION busbar.enable_hint(table_oid oid) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT string_agg(format('ALTER TABLE %s ENABLE ELECTRIC;', busbar.quoted(n.nspname, c.relname)), ' ' ORDER BY o.position)
+    FROM unnest(busbar.parents_first(array_remove(busbar.closed_parents(table_oid), table_oid) || table_oid))
+        WITH ORDINALITY AS o(oid, position)
+    JOIN pg_class c ON c.oid = o.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE NOT EXISTS (SELECT FROM busbar.electrified e WHERE e.relid = o.oid)
+$$;
+
+-- The statements that close an electrified table together with all that refer to it.
+CREATE OR REPLACE FUNCTION busbar.disable_hint(def jsonb) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN (def ->> 'oid')::oid = ANY (busbar.parents((def ->> 'oid')::oid))
+        THEN 'Tables that refer to each other in a circle stay electrified: clients could drop none of them first.'
+        ELSE (SELECT string_agg(format('ALTER TABLE %s DISABLE ELECTRIC;', busbar.quoted(e.schema_name, e.table_name)), ' '
+                  ORDER BY o.position DESC)
+              FROM unnest(busbar.parents_first(busbar.open_children((def ->> 'oid')::oid) || (def ->> 'oid')::oid))
+                  WITH ORDINALITY AS o(oid, position)
+              JOIN busbar.electrified e ON e.relid = o.oid) END
+$$;

@@ -148,12 +148,16 @@ LANGUAGE sql STABLE AS $$
         CASE WHEN (fk ->> 'deferred')::boolean THEN ' INITIALLY DEFERRED' ELSE '' END)
 $$;
 
+-- A table's name as statements for clients have it: tables of schema public go without the schema.
+CREATE OR REPLACE FUNCTION busbar.table_sql(def jsonb) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN def ->> 'schema' = 'public' THEN '' ELSE quote_ident(def ->> 'schema') || '.' END || quote_ident(def ->> 'name')
+$$;
+
 -- A table and its constraints, in the original's layout: columns, primary key, foreign keys by name.
 CREATE OR REPLACE FUNCTION busbar.create_table_sql(def jsonb) RETURNS text
 LANGUAGE sql STABLE AS $$
-    SELECT format(E'CREATE TABLE %s (\n%s\n)',
-        CASE WHEN def ->> 'schema' = 'public' THEN '' ELSE quote_ident(def ->> 'schema') || '.' END || quote_ident(def ->> 'name'),
-        string_agg('    ' || p.line, E',\n' ORDER BY p.part, p.n))
+    SELECT format(E'CREATE TABLE %s (\n%s\n)', busbar.table_sql(def), string_agg('    ' || p.line, E',\n' ORDER BY p.part, p.n))
     FROM (SELECT 1 AS part, n, busbar.column_sql(c) AS line
           FROM jsonb_array_elements(def -> 'columns') WITH ORDINALITY AS x(c, n)
           UNION ALL
@@ -184,6 +188,15 @@ LANGUAGE sql STABLE AS $$
     SELECT jsonb_build_array(jsonb_build_object('op', 'create_table', 'table', def, 'sql', busbar.create_table_sql(def)))
         || (SELECT coalesce(jsonb_agg(busbar.create_index_op(def, i) ORDER BY n), '[]')
             FROM jsonb_array_elements(def -> 'indexes') WITH ORDINALITY AS x(i, n))
+$$;
+
+-- The clause of ALTER TABLE that says what replica identity a table has.
+CREATE OR REPLACE FUNCTION busbar.replica_identity(table_oid oid) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT CASE c.relreplident WHEN 'd' THEN 'DEFAULT' WHEN 'f' THEN 'FULL'
+        ELSE coalesce((SELECT format('USING INDEX %I', x.relname) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+            WHERE i.indrelid = c.oid AND i.indisreplident AND c.relreplident = 'i'), 'NOTHING') END
+    FROM pg_class c WHERE c.oid = table_oid
 $$;
 
 -- Puts the table into the publication with whole old rows. The guard protects the publication, hence the setting: put
@@ -230,6 +243,28 @@ BEGIN
 END
 $$;
 
+-- Foreign keys must lead to tables that clients have. Tables that refer to each other in a circle cannot be opened one
+-- after the other: for those the check is at COMMIT (busbar.check_references).
+CREATE OR REPLACE FUNCTION busbar.check_foreign_keys(def jsonb, label text) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    table_oid oid := (def ->> 'oid')::oid;
+    fk jsonb := (SELECT f FROM jsonb_array_elements(def -> 'foreign_keys') f
+        WHERE (f ->> 'ref_oid')::oid = ANY (busbar.closed_parents(table_oid))
+          AND NOT table_oid = ANY (busbar.parents((f ->> 'ref_oid')::oid))
+        ORDER BY f ->> 'name' LIMIT 1);
+BEGIN
+    IF fk IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'UB006',
+            MESSAGE = format('Cannot electrify %s because it references table %s, which is not electrified', label,
+                busbar.quoted(fk ->> 'ref_schema', fk ->> 'ref_table')),
+            DETAIL = format('Clients could not keep foreign key %s.', quote_ident(fk ->> 'name')),
+            HINT = busbar.enable_hint(table_oid),
+            SCHEMA = def ->> 'schema', TABLE = def ->> 'name', CONSTRAINT = fk ->> 'name';
+    END IF;
+END
+$$;
+
 -- All validations, in the order of the rules.
 CREATE OR REPLACE FUNCTION busbar.check_electrifiable(def jsonb, label text) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
@@ -239,6 +274,7 @@ BEGIN
     PERFORM busbar.check_defaults(def, label);
     PERFORM busbar.check_primary_key(def, label);
     PERFORM busbar.check_constraints(def, label);
+    PERFORM busbar.check_foreign_keys(def, label);
 END
 $$;
 
@@ -294,6 +330,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     def jsonb := busbar.describe(table_oid);
     ours boolean := busbar.is_proxy();
+    identity_before text;
 BEGIN
     PERFORM busbar.check_kind(def);
     PERFORM busbar.require_owner(table_oid);
@@ -310,21 +347,22 @@ BEGIN
     def := busbar.describe(table_oid);
     PERFORM busbar.check_kind(def);
     PERFORM busbar.check_electrifiable(def, label);
+    identity_before := busbar.replica_identity(table_oid);
     PERFORM busbar.publish(table_oid);
     def := busbar.describe(table_oid);
     IF NOT ours AND busbar.doubt(def) IS NOT NULL THEN
         PERFORM busbar.refuse_outside(def, busbar.doubt(def));
     END IF;
     PERFORM busbar.capture_table(def, ours);
-    INSERT INTO busbar.electrified (relid, schema_name, table_name, definition, watch, index_names)
-    VALUES (table_oid, def ->> 'schema', def ->> 'name', def, busbar.watched(table_oid), busbar.index_names(def));
+    INSERT INTO busbar.electrified (relid, schema_name, table_name, definition, watch, index_names, replica_identity)
+    VALUES (table_oid, def ->> 'schema', def ->> 'name', def, busbar.watched(table_oid), busbar.index_names(def), identity_before);
     IF NOT ours THEN
         PERFORM busbar.record_pending('[]');
     END IF;
 END
 $$;
 
--- Refuses tables whose foreign keys lead to tables that clients do not have.
+-- Refuses what leaves a foreign key without its table at the clients: of the given tables, or to them.
 CREATE OR REPLACE FUNCTION busbar.check_references(relids oid[]) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -332,7 +370,7 @@ DECLARE
 BEGIN
     SELECT e.definition AS child, f AS fk INTO missing
     FROM busbar.electrified e CROSS JOIN jsonb_array_elements(e.definition -> 'foreign_keys') f
-    WHERE e.relid = ANY (relids)
+    WHERE (e.relid = ANY (relids) OR (f ->> 'ref_oid')::oid = ANY (relids))
       AND NOT EXISTS (SELECT FROM busbar.electrified p WHERE p.relid = (f ->> 'ref_oid')::oid)
     ORDER BY e.id, f ->> 'name' LIMIT 1;
     IF FOUND THEN
@@ -341,8 +379,7 @@ BEGIN
                 busbar.quoted(missing.child ->> 'schema', missing.child ->> 'name'),
                 busbar.quoted(missing.fk ->> 'ref_schema', missing.fk ->> 'ref_table')),
             DETAIL = format('Clients could not keep foreign key %s.', quote_ident(missing.fk ->> 'name')),
-            HINT = format('In the same migration: ALTER TABLE %s ENABLE ELECTRIC;',
-                busbar.quoted(missing.fk ->> 'ref_schema', missing.fk ->> 'ref_table')),
+            HINT = 'In one migration: ' || busbar.enable_hint((missing.child ->> 'oid')::oid),
             SCHEMA = missing.child ->> 'schema', TABLE = missing.child ->> 'name', CONSTRAINT = missing.fk ->> 'name';
     END IF;
 END

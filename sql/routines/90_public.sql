@@ -60,8 +60,8 @@ END
 $$;
 
 -- For the proxy: the name as ALTER TABLE … ENABLE ELECTRIC has it, so folded and quoted as SQL reads it.
-CREATE OR REPLACE PROCEDURE busbar.enable_electric(relation text)
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION busbar.require_relation(relation text) RETURNS pg_catalog.oid
+LANGUAGE plpgsql STABLE AS $$
 DECLARE
     table_oid pg_catalog.oid := pg_catalog.to_regclass(relation)::pg_catalog.oid;
 BEGIN
@@ -71,7 +71,30 @@ BEGIN
                 pg_catalog.array_to_string(pg_catalog.parse_ident(relation), '.')),
             HINT = 'Check the name, its schema and the search_path.';
     END IF;
+    RETURN table_oid;
+END
+$$;
+
+CREATE OR REPLACE PROCEDURE busbar.enable_electric(relation text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    table_oid pg_catalog.oid := busbar.require_relation(relation);
+BEGIN
     PERFORM busbar.electrify_table(table_oid, table_oid::pg_catalog.regclass::text);
+END
+$$;
+
+CREATE OR REPLACE PROCEDURE electric.disable(table_name text)
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM busbar.disable_table(busbar.resolve_table(table_name, NULL));
+END
+$$;
+
+CREATE OR REPLACE PROCEDURE busbar.disable_electric(relation text)
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM busbar.disable_table(busbar.require_relation(relation));
 END
 $$;
 
@@ -111,10 +134,11 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA busbar FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA electric FROM PUBLIC;
 GRANT USAGE ON SCHEMA busbar, electric TO PUBLIC;
 GRANT SELECT ON electric.electrified, electric.migration_versions, electric.migration_sources, electric.ddl_commands TO PUBLIC;
-GRANT EXECUTE ON PROCEDURE electric.electrify(text, text), electric.enable(text),
+GRANT EXECUTE ON PROCEDURE electric.electrify(text, text), electric.enable(text), electric.disable(text),
     electric.assign_migration_version(text, integer), electric.migration_version(text),
-    busbar.enable_electric(text), busbar.refuse(text, text, text, text) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION busbar.resolve_table(text, text), busbar.electrify_table(oid, text),
+    busbar.enable_electric(text), busbar.disable_electric(text), busbar.refuse(text, text, text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION busbar.resolve_table(text, text), busbar.require_relation(text), busbar.electrify_table(oid, text),
+    busbar.disable_table(oid),
     busbar.claim_version(text, integer), busbar.precheck(text, text, text), busbar.precheck_table(text, oid, text),
     busbar.pending(), busbar.record(jsonb), busbar.reconcile(),
     busbar.concurrent_target(text), busbar.refuse_concurrent(oid, text), busbar.refuse_drop_schemas(text) TO PUBLIC;

@@ -337,10 +337,10 @@ static const char *plan_if_exists(struct arena *a, const struct ddlx_table *t, c
     return arena_printf(a, "DO %s", sql_literal(a, str_c(body)));
 }
 
-static const char *plan_enable(struct arena *a, const struct ddlx *d)
+static const char *plan_switch(struct arena *a, const struct ddlx *d)
 {
-    const char *call =
-        arena_printf(a, "CALL busbar.enable_electric(%s)", sql_literal(a, qualified(a, &d->tables[0])));
+    const char *call = arena_printf(a, "CALL busbar.%s_electric(%s)", commands[d->kind].word,
+                                    sql_literal(a, qualified(a, &d->tables[0])));
     return d->if_exists ? plan_if_exists(a, &d->tables[0], call) : call;
 }
 
@@ -354,16 +354,16 @@ static const char *plan_refusal(struct arena *a, const char *sqlstate, const cha
 
 const char *ddlx_plan(struct arena *a, const struct ddlx *d)
 {
-    if (d->kind == DDLX_ENABLE) {
-        return plan_enable(a, d);
+    if (d->kind == DDLX_ENABLE || d->kind == DDLX_DISABLE) {
+        return plan_switch(a, d);
     }
     const char *message = arena_printf(a, "%s is currently unsupported", commands[d->kind].tag);
     return plan_refusal(
         a, "EX001", message,
         "We are working on implementing access controls -- when these features are completed then "
         "this command will work",
-        "Take this statement out of the migration. Of the ELECTRIC statements only ENABLE is carried "
-        "out, as in: ALTER TABLE items ENABLE ELECTRIC.");
+        "Take this statement out of the migration. Of the ELECTRIC statements only ENABLE and DISABLE are "
+        "carried out, as in: ALTER TABLE items ENABLE ELECTRIC.");
 }
 
 const char *ddlx_plan_error(struct arena *a, const struct ddlx_error *error)

@@ -2,8 +2,8 @@
 /*
  * The ELECTRIC extension of SQL: text to command, command to the SQL that is run instead.
  *
- * Only ENABLE is carried out. The others are parsed, so that a mistake is told from what is not supported,
- * and then refused (EX001).
+ * ENABLE and DISABLE are carried out. The others are parsed, so that a mistake is told from what is not
+ * supported, and then refused (EX001).
  */
 #pragma once
 

@@ -409,7 +409,7 @@ static void script_next(struct session *s)
         run_ddlx(s);
         return;
     case STATEMENT_ELECTRIFY:
-        sc->tag = "ELECTRIC ENABLE";
+        sc->tag = current(s)->tag;
         send_slice(s);
         return;
     case STATEMENT_DDL_INDEX_CONCURRENTLY:

@@ -34,7 +34,7 @@ struct special *special_of(const struct statement *st)
     struct special *s = special_new(st->kind, st->text);
     s->chain = st->chain;
     s->wrap = wants_transaction(st);
-    s->tag = st->kind == STATEMENT_ELECTRIFY ? "ELECTRIC ENABLE" : NULL;
+    s->tag = st->tag;
     return s;
 }
 

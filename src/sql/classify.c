@@ -203,10 +203,15 @@ static bool name_is(struct arena *a, const struct token *t, const char *name)
 static void look_call(struct arena *a, struct statement *s, struct lex *l)
 {
     struct token schema = lex_next(l), dot = lex_next(l), name = lex_next(l), open = lex_next(l);
-    if (token_is_punct(&dot, '.') && token_is_punct(&open, '(') && name_is(a, &schema, "electric") &&
-        (name_is(a, &name, "electrify") || name_is(a, &name, "enable"))) {
-        s->kind = STATEMENT_ELECTRIFY;
+    if (!token_is_punct(&dot, '.') || !token_is_punct(&open, '(') || !name_is(a, &schema, "electric")) {
+        return;
     }
+    if (name_is(a, &name, "electrify") || name_is(a, &name, "enable")) {
+        s->tag = "ELECTRIC ENABLE";
+    } else if (name_is(a, &name, "disable")) {
+        s->tag = "ELECTRIC DISABLE";
+    }
+    s->kind = s->tag ? STATEMENT_ELECTRIFY : STATEMENT_CALL;
 }
 
 /* A word of a DO body. A $ ends it too: it may close a dollar quote inside. */

@@ -22,7 +22,7 @@ enum statement_kind {
     STATEMENT_ALONE, /* not in a transaction block (PreventInTransactionBlock), no DDL on tables */
     STATEMENT_DO,
     STATEMENT_CALL,
-    STATEMENT_ELECTRIFY, /* CALL electric.electrify(…), CALL electric.enable(…) */
+    STATEMENT_ELECTRIFY, /* CALL electric.electrify(…), electric.enable(…), electric.disable(…) */
     STATEMENT_DDLX,      /* ELECTRIC …, ALTER TABLE … ENABLE | DISABLE ELECTRIC */
 };
 
@@ -32,6 +32,7 @@ struct statement {
      * comment, so nothing may be put behind it on the same line. A slice of the input. */
     struct str text;
     size_t offset; /* of text in the input, in bytes */
+    const char *tag; /* STATEMENT_ELECTRIFY: the command tag of the statement that it stands for; static */
     bool chain;    /* COMMIT or ROLLBACK AND CHAIN */
     bool wrap;     /* DO whose body may do DDL and does not end transactions: run it in a transaction block */
 };

@@ -243,6 +243,7 @@ static const struct kind_row kinds[] = {
     {"CALL electric.electrify('a')", STATEMENT_ELECTRIFY},
     {"call ELECTRIC.\"electrify\" ('a', 'b')", STATEMENT_ELECTRIFY},
     {"CALL /* */ \"electric\" . Enable('a')", STATEMENT_ELECTRIFY},
+    {"CALL electric.disable('a')", STATEMENT_ELECTRIFY},
     {"CALL \"Electric\".enable('a')", STATEMENT_CALL},
     {"ELECTRIC ENABLE t", STATEMENT_DDLX},
     {"-- a\nelectric", STATEMENT_DDLX},
