@@ -201,7 +201,6 @@ LANGUAGE sql STABLE AS $$
     FROM unnest(busbar.parents_first(array_remove(busbar.closed_parents(table_oid), table_oid) || table_oid))
         WITH ORDINALITY AS o(oid, position)
     JOIN pg_class c ON c.oid = o.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE NOT EXISTS (SELECT FROM busbar.electrified e WHERE e.relid = o.oid)
 $$;
 
 -- The statements that close an electrified table together with all that refer to it.

@@ -89,7 +89,8 @@ BEGIN
         WHEN 'drop_table' THEN 'EX004' WHEN 'column_type' THEN 'EX005' WHEN 'column_default' THEN 'EX006'
         WHEN 'alter_column' THEN 'EX007' WHEN 'rename_column' THEN 'EX008' WHEN 'alter_type' THEN 'EX009'
         WHEN 'alter_enum' THEN 'EX009' WHEN 'drop_column' THEN 'EX010' WHEN 'column_constraint' THEN 'EX011'
-        WHEN 'rename_constraint' THEN 'EX012' END;
+        WHEN 'rename_constraint' THEN 'EX012' WHEN 'add_unique' THEN 'EX007' WHEN 'add_primary_key' THEN 'EX011'
+        WHEN 'column_not_null' THEN 'UB004' END;
     IF code IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('unknown rule %L', rule);
     END IF;
@@ -100,6 +101,9 @@ BEGIN
         WHEN 'drop_table' THEN 'Cannot drop electrified table ' || tab
         WHEN 'column_type' THEN 'Cannot electrify column of type ' || quoted_object
         WHEN 'column_default' THEN 'Cannot electrify column with DEFAULT clause'
+        WHEN 'add_unique' THEN 'Cannot alter column "" of electrified table ' || tab
+        WHEN 'add_primary_key' THEN 'Cannot electrify column with PRIMARY KEY constraint'
+        WHEN 'column_not_null' THEN format('Cannot add NOT NULL column %s to electrified table %s', quoted_object, tab)
         WHEN 'alter_column' THEN format('Cannot alter column %s of electrified table %s', quoted_object, tab)
         WHEN 'rename_column' THEN format('Cannot rename column %s of electrified table %s', quoted_object, tab)
         WHEN 'alter_type' THEN format('Cannot change type of column %s of electrified table %s', quoted_object, tab)
@@ -119,16 +123,16 @@ DECLARE
     old_name text := quote_ident(coalesce(column_name, 'name'));
     new_name text := quote_ident('new_' || coalesce(column_name, 'name'));
     add_plain text := format('ALTER TABLE %s ADD COLUMN %s %s;', tab, old_name, coalesce(busbar.type_sql(col), 'text'));
+    stop_sync text := 'To change it all the same, stop its sync first, which drops the table at the clients: ' || busbar.disable_hint(def);
     add_new text := format('ALTER TABLE %s ADD COLUMN %s %s;', tab, new_name, coalesce(busbar.type_sql(col), 'text'));
 BEGIN
     RETURN CASE rule
     WHEN 'rename_table' THEN format('Clients know the table by this name. For another name in PostgreSQL make a view: '
-        'CREATE VIEW %s AS SELECT * FROM %s;', quote_ident('new_' || (def ->> 'name')), tab)
+        'CREATE VIEW %I AS SELECT * FROM %s;', object, tab)
     WHEN 'set_schema' THEN format('Only tables of schema public are synced. To have the table in another schema too: '
-        'CREATE VIEW other_schema.%I AS SELECT * FROM %s;', def ->> 'name', tab)
-    WHEN 'rename_other' THEN 'Clients know it by this name: keep the name, or add something new under the other name.'
-    WHEN 'drop_table' THEN format('Leave the table and stop using it. To remove its rows, here and at the clients: '
-        'DELETE FROM %s;', tab)
+        'CREATE VIEW %I.%I AS SELECT * FROM %s;', object, def ->> 'name', tab)
+    WHEN 'rename_other' THEN 'Keep the name, or make the same under the other name and drop this one. ' || stop_sync
+    WHEN 'drop_table' THEN 'Stop its sync first, which drops the table at the clients: ' || busbar.disable_hint(def)
     WHEN 'drop_column' THEN format('Leave the column and stop using it%s', CASE
         WHEN col IS NULL OR (col ->> 'not_null')::boolean THEN '.'
         ELSE format('. To remove its values, here and at the clients: UPDATE %s SET %s = NULL;', tab, old_name) END)
@@ -139,12 +143,16 @@ BEGIN
     WHEN 'alter_enum' THEN format('Clients have the values that the type had at first. '
         'Add a column of type text, or of another enum, and copy the values: ALTER TABLE %s ADD COLUMN %s text; UPDATE %s SET %s = %s::text;',
         tab, new_name, tab, new_name, old_name)
-    WHEN 'rename_constraint' THEN 'Clients know the constraint by this name: keep the name.'
+    WHEN 'rename_constraint' THEN 'Clients know the constraint by this name. ' || stop_sync
     WHEN 'alter_column' THEN CASE WHEN col IS NOT NULL
         THEN format('Clients keep the column as it was declared. Enforce the new rule in the application, or add a column: %s',
             add_new)
-        ELSE format('Columns and indexes can be added, nothing else changed. In place of a UNIQUE constraint: '
-            'CREATE UNIQUE INDEX ON %s (column_name); in place of other constraints: a trigger, or the application.', tab) END
+        ELSE 'Columns and indexes can be added to an electrified table, nothing else changed. ' || stop_sync END
+    WHEN 'add_unique' THEN CASE WHEN object = '' THEN 'A unique index is enough: leave it as it is. ' || stop_sync
+        ELSE format('Use a unique index: CREATE UNIQUE INDEX ON %s (%s);', tab, object) END
+    WHEN 'add_primary_key' THEN format('The primary key stays as it is. Add a plain column: ALTER TABLE %s ADD COLUMN %s text;', tab, old_name)
+    WHEN 'column_not_null' THEN 'Clients hold rows that have no value for it. Add the column without NOT NULL: '
+        || replace(add_plain, ' NOT NULL', '')
     WHEN 'column_type' THEN format('Use a type that clients know: ALTER TABLE %s ADD COLUMN %s %s;',
         tab, old_name, busbar.type_instead(object))
     WHEN 'column_default' THEN format('Add the column without DEFAULT, then fill it: %s UPDATE %s SET %s = %s; '
@@ -153,7 +161,6 @@ BEGIN
     WHEN 'column_constraint' THEN CASE object
         WHEN 'UNIQUE' THEN format('Use a unique index: %s CREATE UNIQUE INDEX ON %s (%s);', add_plain, tab, old_name)
         WHEN 'GENERATED' THEN format('Add a plain column and let a trigger or the application fill it: %s', add_plain)
-        WHEN 'PRIMARY KEY' THEN format('The primary key stays as it is. Add a plain column: %s', add_plain)
         ELSE format('Add the column without the constraint and check the values in the application: %s', add_plain) END
     END;
 END
@@ -181,7 +188,7 @@ CREATE OR REPLACE FUNCTION busbar.precheck_table(rule text, table_oid oid, objec
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     def jsonb := (SELECT e.definition FROM busbar.electrified e WHERE e.relid = table_oid);
-    is_column boolean := rule IN ('drop_column', 'rename_column', 'alter_type')
+    is_column boolean := rule IN ('drop_column', 'rename_column', 'alter_type', 'add_primary_key')
         OR rule = 'alter_column' AND EXISTS (SELECT FROM jsonb_array_elements(def -> 'columns') c WHERE c ->> 'name' = object);
 BEGIN
     IF def IS NOT NULL THEN
@@ -190,10 +197,25 @@ BEGIN
 END
 $$;
 
+-- Refuses a change of the guard itself: PostgreSQL fires no event triggers for event triggers.
+CREATE OR REPLACE FUNCTION busbar.precheck_event_trigger(name text) RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT busbar.in_maintenance() AND EXISTS (SELECT FROM pg_event_trigger t JOIN pg_proc p ON p.oid = t.evtfoid
+            WHERE t.evtname = name AND p.pronamespace IN ('busbar'::regnamespace, 'electric'::regnamespace)) THEN
+        PERFORM busbar.refuse_own('event trigger ' || quote_ident(name));
+    END IF;
+END
+$$;
+
 -- Refuses by the text of a statement, before it runs; the name is resolved with the session's search_path.
 CREATE OR REPLACE FUNCTION busbar.precheck(rule text, relation text, object text) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
+    IF rule OPERATOR(pg_catalog.=) 'event_trigger' THEN
+        PERFORM busbar.precheck_event_trigger(object);
+        RETURN;
+    END IF;
     PERFORM busbar.precheck_table(rule, pg_catalog.to_regclass(relation)::pg_catalog.oid, object);
 END
 $$;

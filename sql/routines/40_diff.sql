@@ -108,6 +108,12 @@ LANGUAGE sql STABLE AS $$
     ORDER BY k.rank LIMIT 1
 $$;
 
+-- True when clients can hold rows of the table: it was not opened in this very transaction.
+CREATE OR REPLACE FUNCTION busbar.has_clients(def jsonb) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM busbar.electrified e WHERE e.relid = (def ->> 'oid')::oid AND e.created_at < now())
+$$;
+
 -- New columns: what ADD COLUMN may not bring along, else the operation; an enum unknown to clients comes first.
 CREATE OR REPLACE FUNCTION busbar.diff_new_columns(o jsonb, n jsonb)
 RETURNS TABLE (rule text, object text, column_name text, what text, op jsonb)
@@ -126,10 +132,14 @@ BEGIN
             WHEN NOT busbar.is_supported_type(col) OR busbar.is_serial((n ->> 'oid')::oid, col) THEN 'column_type'
             WHEN col ->> 'generated' <> '' OR col ->> 'identity' <> '' THEN 'column_constraint'
             WHEN col ->> 'default' IS NOT NULL THEN 'column_default'
-            WHEN busbar.new_constraint_kind(o, n, column_name) IS NOT NULL THEN 'column_constraint' END;
+            WHEN busbar.new_constraint_kind(o, n, column_name) IS NOT NULL THEN 'column_constraint'
+            WHEN (col ->> 'not_null')::boolean AND busbar.has_clients(n) THEN 'column_not_null' END;
         IF rule = 'column_constraint' THEN
             object := CASE WHEN col ->> 'generated' <> '' OR col ->> 'identity' <> '' THEN 'GENERATED'
                 ELSE busbar.new_constraint_kind(o, n, column_name) END;
+        END IF;
+        IF rule = 'column_not_null' THEN
+            object := column_name;
         END IF;
         IF rule IS NULL AND (col ->> 'enum')::boolean AND col ->> 'type' <> ALL (sent) AND NOT busbar.knows_enum(col) THEN
             sent := sent || (col ->> 'type');
@@ -158,8 +168,10 @@ $$;
 CREATE OR REPLACE FUNCTION busbar.diff_constraints(o jsonb, n jsonb)
 RETURNS TABLE (rule text, object text, column_name text, what text, op jsonb)
 LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN a.body = b.body THEN 'rename_constraint' ELSE 'alter_column' END,
-        coalesce(a.name, ''), NULL,
+    SELECT CASE WHEN a.body = b.body THEN 'rename_constraint'
+            WHEN a.oid IS NULL AND b.body ->> 'type' = 'u' THEN 'add_unique' ELSE 'alter_column' END,
+        coalesce(a.name, (SELECT string_agg(quote_ident(c), ', ' ORDER BY k)
+            FROM jsonb_array_elements_text(b.body -> 'columns') WITH ORDINALITY AS x(c, k) WHERE b.body ->> 'type' = 'u'), ''), NULL,
         CASE WHEN a.oid IS NULL THEN format('constraint %I was added', b.name)
             WHEN b.oid IS NULL THEN format('constraint %I was dropped', a.name)
             WHEN a.name <> b.name THEN format('constraint %I was renamed to %I', a.name, b.name)

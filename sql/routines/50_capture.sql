@@ -195,6 +195,12 @@ BEGIN
 END
 $$;
 
+-- True for a statement that a hint can repeat: short, without parameters, and not the end of the transaction itself.
+CREATE OR REPLACE FUNCTION busbar.can_be_shown(query text) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT length(query) < 500 AND query !~ '\$[0-9]|--|;' AND query !~* '^\s*(commit|end|prepare\s+transaction)\M'
+$$;
+
 -- Refuses a COMMIT that would lose a captured change. It runs early when the client says SET CONSTRAINTS ALL IMMEDIATE:
 -- then it queues itself again, once per statement of the client, so that COMMIT still finds it.
 CREATE OR REPLACE FUNCTION busbar.check_recorded() RETURNS trigger
@@ -213,7 +219,8 @@ BEGIN
     END IF;
     RAISE EXCEPTION USING ERRCODE = 'UB003', MESSAGE = 'A captured migration was not recorded',
         DETAIL = format('Not recorded: %s', kept.ops #>> '{0,sql}'),
-        HINT = 'Run the migration through the Busbar migrations proxy, between BEGIN and COMMIT.';
+        HINT = 'Run the migration through the Busbar migrations proxy, between BEGIN and COMMIT'
+            || CASE WHEN busbar.can_be_shown(current_query()) THEN format(': BEGIN; %s; COMMIT;', current_query()) ELSE '.' END;
 END
 $$;
 

@@ -49,9 +49,15 @@ LANGUAGE sql STABLE AS $$
         OR tag LIKE 'CREATE %' AND class NOT IN ('pg_class'::regclass, 'pg_rewrite'::regclass)
 $$;
 
+-- True for a trigger that is a constraint of its table too.
+CREATE OR REPLACE FUNCTION busbar.is_constraint_trigger(class oid, object oid) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT class = 'pg_trigger'::regclass AND EXISTS (SELECT FROM pg_trigger t WHERE t.oid = object AND t.tgconstraint <> 0)
+$$;
+
 -- The oids of the given objects and of all that depends on them (indexes and foreign keys of a table, what is in a
--- schema, what uses a function, children of a parent), and besides: the tables of given indexes and rules, the parents
--- of given tables.
+-- schema, what uses a function, children of a parent), and besides: the tables of given indexes, rules and
+-- triggers, the parents of given tables.
 CREATE OR REPLACE FUNCTION busbar.touched(classes oid[], oids oid[]) RETURNS oid[]
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -64,6 +70,7 @@ BEGIN
             SELECT r.oid FROM dependents r
             UNION SELECT i.indrelid FROM pg_index i WHERE i.indexrelid = ANY (oids)
             UNION SELECT w.ev_class FROM pg_rewrite w WHERE w.oid = ANY (oids)
+            UNION SELECT t.tgrelid FROM pg_trigger t WHERE t.oid = ANY (oids)
             UNION SELECT h.inhparent FROM pg_inherits h WHERE h.inhrelid = ANY (oids)) a);
 END
 $$;
@@ -169,7 +176,8 @@ BEGIN
         array_agg(c.classid) FILTER (WHERE NOT h.harmless), array_agg(c.objid) FILTER (WHERE NOT h.harmless)
     INTO own, classes, oids
     FROM pg_event_trigger_ddl_commands() c
-    CROSS JOIN LATERAL (SELECT coalesce(busbar.is_harmless(c.command_tag, c.classid), false) AS harmless) h;
+    CROSS JOIN LATERAL (SELECT coalesce(busbar.is_harmless(c.command_tag, c.classid)
+        AND NOT busbar.is_constraint_trigger(c.classid, c.objid), false) AS harmless) h;
 END
 $$;
 
@@ -179,8 +187,15 @@ CREATE OR REPLACE FUNCTION busbar.suspects(touched oid[], oids oid[]) RETURNS oi
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN (SELECT coalesce(array_agg(e.relid), '{}') FROM busbar.electrified e
-        WHERE e.watch && touched OR EXISTS (SELECT FROM unnest(oids) o WHERE o < 16384 AND o <> 'public'::regnamespace));
+        WHERE e.watch && touched OR EXISTS (SELECT FROM unnest(oids) o WHERE o < 16384 AND o IS DISTINCT FROM to_regnamespace('public')));
 END
+$$;
+
+-- False when a table was moved out of the schema: the command then shows the new place alone.
+CREATE OR REPLACE FUNCTION busbar.has_its_tables() RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT busbar.in_maintenance() OR bool_and(to_regclass('busbar.' || t) IS NOT NULL)
+    FROM unnest(ARRAY['settings', 'electrified', 'pending', 'recorder', 'migration', 'command', 'version_claim']) t
 $$;
 
 -- ddl_command_end: what the command created or altered.
@@ -193,6 +208,9 @@ BEGIN
     IF to_regnamespace('busbar') IS NULL OR to_regnamespace('electric') IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'UB005', MESSAGE = 'Busbar''s own objects are protected',
             DETAIL = 'The statement concerns schema busbar or electric.', HINT = 'Leave these schemas as they are.';
+    END IF;
+    IF tg_tag = 'ALTER TABLE' AND NOT busbar.has_its_tables() THEN
+        PERFORM busbar.refuse_own('a table of schema busbar');
     END IF;
     done := busbar.commands();
     IF done.own IS NOT NULL AND NOT busbar.in_maintenance() THEN

@@ -140,5 +140,6 @@ GRANT EXECUTE ON PROCEDURE electric.electrify(text, text), electric.enable(text)
 GRANT EXECUTE ON FUNCTION busbar.resolve_table(text, text), busbar.require_relation(text), busbar.electrify_table(oid, text),
     busbar.disable_table(oid),
     busbar.claim_version(text, integer), busbar.precheck(text, text, text), busbar.precheck_table(text, oid, text),
+    busbar.precheck_event_trigger(text),
     busbar.pending(), busbar.record(jsonb), busbar.reconcile(),
     busbar.concurrent_target(text), busbar.refuse_concurrent(oid, text), busbar.refuse_drop_schemas(text) TO PUBLIC;

@@ -218,6 +218,47 @@ static void parses_sqlite(void **state)
     check("ELECTRIC SQLITE $sqlite$-- c\nselect 'this';$sqlite$;", "{-- c\nselect 'this';}");
 }
 
+static void keeps_conditions_as_written(void **state)
+{
+    static const char *const good[] = {
+        "a", "'x'", "f()", "f(a, g(1.5), 'x')", "(((a)))", "new.role = 'x' OR new.role <> 'y'",
+        "auth.user_id IS NOT NULL AND NOT done", "a IS NULL", "a + 1 >= -.5 * (b - 2) / c", "a != b", "a NOT b",
+        "a IS b", "x IN ('a', 'b') AND y NOT IN (1)", "x LIKE 'a%'", "a BETWEEN 1 AND 2", "a::text = b::varchar(5)",
+        "a[1] = $1", "(j ->> 'k')::int4 = 3", "CASE WHEN a THEN b ELSE c END = d", "CASE a WHEN 1 THEN b END",
+        "EXISTS (SELECT 1 FROM t WHERE (a))", "id = (SELECT max(id) FROM t)", "\"Is\" = E'\\'' /* ) */ AND a -- )\n AND b",
+        "update = read", "a IS NOT DISTINCT FROM b",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        check(arena_printf(&arena, "ELECTRIC GRANT SELECT ON t TO 'x' CHECK ( %s )", good[i]),
+              arena_printf(&arena, "ELECTRIC GRANT s t 'x' [%s]", good[i]));
+        check(arena_printf(&arena, "ELECTRIC ASSIGN 'x' TO t.u IF (%s);", good[i]),
+              arena_printf(&arena, "ELECTRIC ASSIGN t.u 'x' [%s]", good[i]));
+    }
+}
+
+/* {condition, the word that is wrong} */
+static void refuses_what_is_no_condition(void **state)
+{
+    static const char *const bad[][2] = {
+        {"a = )", ")"},           {"= a)", "= a"},       {"a b)", "b"},          {"a AND)", ")"},
+        {"f(,))", ","},           {"f(a b))", "b"},      {"a; b)", "; b"},       {"a, b)", ", b"},
+        {"a = AND b)", "AND"},    {"(a)", ""},           {"a) b", "b"},          {"a.)", ")"},
+        {"CASE a THEN b END)", "THEN"}, {"CASE WHEN a END)", "END"}, {"a[1)", ")"}, {"a::)", ")"},
+        {"x IN ()", ")"},         {"(SELECT 1", ""},     {"a 'b)", "'b)"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        const char *text = arena_printf(&arena, "ELECTRIC GRANT SELECT ON t TO 'x' CHECK (%s", bad[i][0]);
+        struct ddlx_error e = refuse(text);
+        const char *word = text + e.position - 1;
+        if (strncmp(word, bad[i][1], strlen(bad[i][1])) != 0 || (!*bad[i][1] && *word)) {
+            fail_msg("%s: points at \"%s\"", text, word);
+        }
+    }
+    char deep[1024] = "ELECTRIC GRANT SELECT ON t TO 'x' CHECK (";
+    memset(deep + strlen(deep), '(', 600);
+    assert_non_null(strstr(refuse(deep).hint, "less nesting"));
+}
+
 static void refuses_syntax_errors(void **state)
 {
     check_refused("ELECTRIC REVOKE UPDATE ON 'thing.x' FROM 'projects:house.admin';",
@@ -392,6 +433,8 @@ int main(void)
         cmocka_unit_test_teardown(refuses_roles_without_a_name, tear_down),
         cmocka_unit_test_teardown(parses_grant_and_revoke, tear_down),
         cmocka_unit_test_teardown(parses_sqlite, tear_down),
+        cmocka_unit_test_teardown(keeps_conditions_as_written, tear_down),
+        cmocka_unit_test_teardown(refuses_what_is_no_condition, tear_down),
         cmocka_unit_test_teardown(refuses_syntax_errors, tear_down),
         cmocka_unit_test_teardown(hints, tear_down),
         cmocka_unit_test_teardown(counts_characters, tear_down),

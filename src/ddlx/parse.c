@@ -4,7 +4,6 @@
  *
  *   table      = [ ident "." ] ident
  *   scope_path = [ ident { "/" ident } [ "/" ] ]
- *   condition  = "(" anything with balanced parentheses ")"
  *
  * Syntax errors keep the words of the original (`syntax error before: <<"TOKEN">>`): tools match on them.
  */
@@ -225,29 +224,6 @@ bool parse_string(struct parser *p, const char *expected, struct str *out)
         return true;
     default:
         return parse_fail(p, expected);
-    }
-}
-
-bool parse_condition(struct parser *p, struct str *out)
-{
-    size_t from = p->tok.offset + 1, depth = 1;
-    if (!parse_expect_char(p, '(')) {
-        return false;
-    }
-    if (at_char(p, ')')) {
-        return parse_fail(p, "a condition");
-    }
-    for (;; parse_advance(p)) {
-        if (p->tok.kind == TOKEN_END || p->tok.kind == TOKEN_UNTERMINATED) {
-            return parse_fail(p, "the \")\" that ends the condition");
-        }
-        depth += at_char(p, '(');
-        depth -= at_char(p, ')');
-        if (depth == 0) {
-            *out = str_trim((struct str){p->lex.text.p + from, p->tok.offset - from});
-            parse_advance(p);
-            return true;
-        }
     }
 }
 

@@ -40,7 +40,7 @@ bool parse_table(struct parser *p, struct ddlx_table *out);
 /* [[schema.]table.]column: 1 to 3 parts, missing ones absent */
 bool parse_path(struct parser *p, const char *expected, struct ddlx_table *table, struct str *last);
 bool parse_string(struct parser *p, const char *expected, struct str *out);
-/* ( … ): what stands between, as written and not empty; parentheses are balanced */
+/* ( … ): what stands between, as written; an expression (condition.c) */
 bool parse_condition(struct parser *p, struct str *out);
 /* [ident {/ ident} [/]] */
 bool parse_scope_path(struct parser *p, struct str *out);

@@ -138,6 +138,56 @@ static const char *alter_rule(PgQuery__AlterTableType type)
     }
 }
 
+/* The columns of UNIQUE (a, b), quoted; NULL for any other constraint. "" for UNIQUE USING INDEX. */
+static const char *unique_columns(struct arena *a, const PgQuery__Node *def)
+{
+    if (!def || def->node_case != PG_QUERY__NODE__NODE_CONSTRAINT ||
+        def->constraint->contype != PG_QUERY__CONSTR_TYPE__CONSTR_UNIQUE) {
+        return NULL;
+    }
+    const char *list = "";
+    for (size_t i = 0; i < def->constraint->n_keys; i++) {
+        const PgQuery__Node *key = def->constraint->keys[i];
+        if (key->node_case == PG_QUERY__NODE__NODE_STRING) {
+            list = arena_printf(a, "%s%s%s", list, i ? ", " : "", sql_ident(a, str_c(key->string->sval)));
+        }
+    }
+    return list;
+}
+
+/* The name of a column that is added as PRIMARY KEY; NULL when it is not. */
+static const char *key_column(const PgQuery__Node *def)
+{
+    if (!def || def->node_case != PG_QUERY__NODE__NODE_COLUMN_DEF) {
+        return NULL;
+    }
+    const PgQuery__ColumnDef *column = def->column_def;
+    for (size_t i = 0; i < column->n_constraints; i++) {
+        const PgQuery__Node *c = column->constraints[i];
+        if (c->node_case == PG_QUERY__NODE__NODE_CONSTRAINT &&
+            c->constraint->contype == PG_QUERY__CONSTR_TYPE__CONSTR_PRIMARY) {
+            return column->colname;
+        }
+    }
+    return NULL;
+}
+
+/* One action: the rule that it is about, if any, and the name that the rule wants to know. */
+static const char *action_rule(struct arena *a, const PgQuery__AlterTableCmd *cmd, const char **object)
+{
+    const char *found = NULL;
+    *object = cmd->name;
+    if (cmd->subtype == PG_QUERY__ALTER_TABLE_TYPE__AT_AddConstraint && (found = unique_columns(a, cmd->def))) {
+        *object = found;
+        return "add_unique";
+    }
+    if (cmd->subtype == PG_QUERY__ALTER_TABLE_TYPE__AT_AddColumn && (found = key_column(cmd->def))) {
+        *object = found;
+        return "add_primary_key";
+    }
+    return alter_rule(cmd->subtype);
+}
+
 /* The grammar makes one AlterTableCmd of each action, in order: so the walk finds their places. */
 static void list_alter(struct listing *l, const PgQuery__AlterTableStmt *st)
 {
@@ -153,10 +203,10 @@ static void list_alter(struct listing *l, const PgQuery__AlterTableStmt *st)
             continue;
         }
         const PgQuery__AlterTableCmd *cmd = st->cmds[i]->alter_table_cmd;
-        const char *rule = alter_rule(cmd->subtype);
+        const char *object, *rule = action_rule(l->arena, cmd, &object);
         if (rule) {
-            size_t position = find_name(l, action.offset, action.end, 1, cmd->name);
-            add(l, rule, relation, cmd->name, position);
+            size_t position = find_name(l, action.offset, action.end, 1, object);
+            add(l, rule, relation, object, position);
         }
     }
 }
@@ -199,9 +249,19 @@ static size_t rename_position(struct listing *l, const PgQuery__RenameStmt *st)
     return find_name(l, 0, l->text.n, 2, st->subname);
 }
 
+/* … EVENT TRIGGER name …: behind the verb and two words. */
+static void list_event_trigger(struct listing *l, const char *name)
+{
+    add(l, "event_trigger", "", name, find_name(l, 0, l->text.n, 3, name));
+}
+
 static void list_rename(struct listing *l, const PgQuery__RenameStmt *st)
 {
     const char *rule = rename_rule(st);
+    if (st->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_EVENT_TRIGGER && st->object &&
+        st->object->node_case == PG_QUERY__NODE__NODE_STRING) {
+        list_event_trigger(l, st->object->string->sval);
+    }
     if (rule && st->relation) {
         const char *object = st->subname && *st->subname ? st->subname : st->newname;
         add(l, rule, relation_name(l->arena, st->relation), object, rename_position(l, st));
@@ -232,9 +292,21 @@ static const char *listed_name(struct arena *a, const PgQuery__Node *node)
     return name;
 }
 
+static void list_drop_event_triggers(struct listing *l, const PgQuery__DropStmt *st)
+{
+    for (size_t i = 0; i < st->n_objects; i++) {
+        if (st->objects[i]->node_case == PG_QUERY__NODE__NODE_STRING) {
+            list_event_trigger(l, st->objects[i]->string->sval);
+        }
+    }
+}
+
 /* DROP TABLE [IF EXISTS] name {, name} [CASCADE | RESTRICT]: the tree has no places, the commas have. */
 static void list_drop(struct listing *l, const PgQuery__DropStmt *st)
 {
+    if (st->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_EVENT_TRIGGER) {
+        list_drop_event_triggers(l, st);
+    }
     if (st->remove_type != PG_QUERY__OBJECT_TYPE__OBJECT_TABLE) {
         return;
     }
@@ -272,6 +344,9 @@ static void list_statement(struct listing *l, const PgQuery__Node *node)
         break;
     case PG_QUERY__NODE__NODE_DROP_STMT:
         list_drop(l, node->drop_stmt);
+        break;
+    case PG_QUERY__NODE__NODE_ALTER_EVENT_TRIG_STMT:
+        list_event_trigger(l, node->alter_event_trig_stmt->trigname);
         break;
     default:
         break;
@@ -313,7 +388,7 @@ static bool worth_parsing(struct str statement)
     struct lex l = lex_init(statement, true);
     struct token verb = lex_next(&l), object = lex_next(&l);
     if (token_is_word(&verb, "drop")) {
-        return token_is_word(&object, "table"); /* has no expressions */
+        return token_is_word(&object, "table") || token_is_word(&object, "event"); /* have no expressions */
     }
     return token_is_word(&verb, "alter") && (is_short(statement) || actions_are_short(statement));
 }

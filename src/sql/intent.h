@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a DDL statement is about to do to a table that clients of the table could not follow. The database
- * decides whether the table is electrified and refuses (busbar.precheck(rule, relation, object)).
+ * What a DDL statement is about to do to a table that clients of the table could not follow, or to an event
+ * trigger. The database decides whether the table is electrified or the trigger its own, and refuses
+ * (busbar.precheck(rule, relation, object)).
  */
 #pragma once
 
@@ -10,9 +11,11 @@
 
 struct intent {
     const char *rule;     /* drop_column, rename_column, rename_table, rename_constraint, rename_other,
-                             alter_type,     alter_column, set_schema, drop_table */
-    const char *relation; /* quoted, qualified as written: "s"."t" */
-    const char *object;   /* column, constraint, new name or schema; "" when the rule has none */
+                             alter_type, alter_column, add_unique, add_primary_key, set_schema, drop_table,
+                             event_trigger */
+    const char *relation; /* quoted, qualified as written: "s"."t"; "" for event_trigger */
+    const char *object;   /* column, constraint, event trigger, new name or schema; of add_unique the quoted
+                             columns; "" when the rule has none */
     size_t position;      /* of the word to point at: 1-based, in characters of the statement; 0 unknown */
 };
 

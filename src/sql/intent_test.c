@@ -69,7 +69,7 @@ static void lists_other_actions(void **state)
     }
     static const char *const unnamed[] = {
         "ADD CHECK (a > 0)",
-        "ADD CONSTRAINT a UNIQUE (b)",
+        "ADD EXCLUDE (a WITH =)",
         "ADD PRIMARY KEY (a)",
         "ADD FOREIGN KEY (a) REFERENCES u",
         "ALTER CONSTRAINT a DEFERRABLE",
@@ -93,6 +93,22 @@ static void lists_other_actions(void **state)
         check(arena_printf(&arena, "ALTER TABLE t %s", unnamed[i]),
               arena_printf(&arena, "alter_column \"t\" @%s", first));
     }
+}
+
+/* The columns are for the hint: a unique index over them does. */
+static void lists_keys(void **state)
+{
+    check("ALTER TABLE t ADD CONSTRAINT a UNIQUE (b, \"C\")", "add_unique \"t\" \"b\", \"C\"@ADD");
+    check("ALTER TABLE t ADD CONSTRAINT a UNIQUE USING INDEX b", "add_unique \"t\" @ADD");
+    check("ALTER TABLE t ADD COLUMN k int CHECK (k > 0) PRIMARY KEY", "add_primary_key \"t\" k@k");
+}
+
+static void lists_event_triggers(void **state)
+{
+    check("DROP EVENT TRIGGER a", "event_trigger  a@a");
+    check("DROP EVENT TRIGGER IF EXISTS a, \"B\" CASCADE", "event_trigger  a@a; event_trigger  B@\"B\"");
+    check("ALTER EVENT TRIGGER trigger DISABLE", "event_trigger  trigger@trigger");
+    check("ALTER EVENT TRIGGER a RENAME TO b", "event_trigger  a@a");
 }
 
 static void passes_what_clients_do_not_notice(void **state)
@@ -152,7 +168,7 @@ static void keeps_statement_order(void **state)
 {
     check("ALTER TABLE t ADD b numeric(1, 2), DROP b, ALTER c TYPE int, ALTER d SET DEFAULT f(1, 2), ADD "
           "UNIQUE (e)",
-          "drop_column \"t\" b@b; alter_type \"t\" c@c; alter_column \"t\" d@d; alter_column \"t\" @ADD");
+          "drop_column \"t\" b@b; alter_type \"t\" c@c; alter_column \"t\" d@d; add_unique \"t\" \"e\"@ADD");
 }
 
 /* Positions are in characters, not bytes, and comments count. */
@@ -263,6 +279,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(lists_column_changes, tear_down),
         cmocka_unit_test_teardown(lists_other_actions, tear_down),
+        cmocka_unit_test_teardown(lists_keys, tear_down),
+        cmocka_unit_test_teardown(lists_event_triggers, tear_down),
         cmocka_unit_test_teardown(passes_what_clients_do_not_notice, tear_down),
         cmocka_unit_test_teardown(lists_renames, tear_down),
         cmocka_unit_test_teardown(lists_moves_and_drops, tear_down),
