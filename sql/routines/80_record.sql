@@ -242,11 +242,17 @@ BEGIN
 END
 $$;
 
--- For the proxy, after the SQLite proof: [{"id":17,"query":"ALTER TABLE …"}, …] → version.
-CREATE OR REPLACE FUNCTION busbar.record(queries jsonb) RETURNS text
+-- For the proxy, after the SQLite proof: [{"id":17,"query":"ALTER TABLE …"}, …] → version. notes: texts about what the proof
+-- left out for SQLite clients, passed on as notices.
+CREATE OR REPLACE FUNCTION busbar.record(queries jsonb, notes jsonb DEFAULT '[]') RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    note text;
 BEGIN
     PERFORM busbar.require_proxy();
+    FOR note IN SELECT n FROM jsonb_array_elements_text(notes) n LOOP
+        RAISE NOTICE '%', note;
+    END LOOP;
     RETURN busbar.record_pending(coalesce(queries, '[]'));
 END
 $$;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Conditions of CHECK and IF: whether the text is an expression at all, so that a slip of the pen is pointed at.
- * What it means is PostgreSQL's business; the text is kept as written.
+ * Conditions of CHECK and IF: whether the text is an expression at all, so that a slip of the pen is pointed
+ * at. What it means is PostgreSQL's business; the text is kept as written.
  *
  *   condition = "(" expr ")"
  *   expr      = operand { operator operand }
@@ -9,7 +9,8 @@
  *   primary   = string | number | parameter | name { "." name } [ "(" [ list ] ")" ] | "(" list ")"
  *             | "(" SELECT … ")" | CASE [ expr ] { WHEN expr THEN expr } [ ELSE expr ] END
  *   list      = expr { "," expr }
- *   operator  = operator characters | AND | OR | [NOT] IN | [NOT] LIKE | [NOT] ILIKE | [NOT] BETWEEN | IS … | NOT
+ *   operator  = operator characters | AND | OR | [NOT] IN | [NOT] LIKE | [NOT] ILIKE | [NOT] BETWEEN | IS … |
+ * NOT
  */
 #include "ddlx/parse.h"
 

@@ -30,6 +30,8 @@ struct proof {
     size_t replay;      /* cost of the recorded ADD COLUMNs so far, in tables read */
     bool recorded;      /* the command at hand is recorded */
     int64_t deadline;   /* ms */
+    struct arena *notes_arena;
+    struct notes *notes; /* of the new commands; NULL: nobody asks */
     struct err *err;
 };
 
@@ -217,6 +219,9 @@ static int render_and_run(struct proof *p, const struct op *op)
     struct client_statement s;
     struct notes notes = {0};
     int outcome = render_op(&p->arena, DIALECT_SQLITE, &p->schema, op, &s, &notes, p->err);
+    for (size_t i = 0; i < notes.n && p->notes && !p->recorded; i++) {
+        notes_add(p->notes_arena, p->notes, "%.*s", STR_ARG(notes.items[i]));
+    }
     return outcome == RENDER_STATEMENT ? run_statement(p, op, s.sql) : outcome;
 }
 
@@ -298,8 +303,9 @@ static int run_recorded(struct proof *p, const struct str *ops, size_t n)
             return err_context(p->err, "recorded migration command %zu of %zu", i + 1, n);
         }
     }
+    int rc = p->replay > PROOF_MAX_REPLAY ? rebuild(p) : 0;
     p->recorded = false;
-    return p->replay > PROOF_MAX_REPLAY ? rebuild(p) : 0;
+    return rc;
 }
 
 /* --- rows --- */
@@ -465,8 +471,15 @@ static int prove(struct proof *p, const struct str *ops, size_t n, size_t n_reco
 
 int proof_run(const struct str *ops, size_t n, size_t n_recorded, struct err *err)
 {
-    struct proof p = {.err = err, .deadline = now_ms() + PROOF_MAX_MS};
-    int rc = prove(&p, ops, n, n_recorded);
+    struct proof_commands c = {.ops = ops, .n = n, .n_recorded = n_recorded};
+    return proof_run_noting(&c, NULL, NULL, err);
+}
+
+int proof_run_noting(const struct proof_commands *c, struct arena *a, struct notes *out_notes,
+                     struct err *err)
+{
+    struct proof p = {.err = err, .deadline = now_ms() + PROOF_MAX_MS, .notes_arena = a, .notes = out_notes};
+    int rc = prove(&p, c->ops, c->n, c->n_recorded);
     sqlite3_close(p.db);
     schema_deinit(&p.schema);
     arena_deinit(&p.arena);

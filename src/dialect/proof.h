@@ -2,8 +2,7 @@
 /* The proof that SQLite clients can follow: the whole history and what is new, run in an in-memory SQLite. */
 #pragma once
 
-#include "base/err.h"
-#include "base/str.h"
+#include "dialect/render.h"
 
 enum {
     PROOF_MAX_MS = 10000,              /* of processor time */
@@ -26,3 +25,12 @@ enum {
  * do.
  */
 MUST_USE int proof_run(const struct str *ops, size_t n, size_t n_recorded, struct err *err);
+
+struct proof_commands {
+    const struct str *ops;
+    size_t n, n_recorded;
+};
+
+/* The same, and *out_notes gets, in the arena, what the new commands leave out for SQLite clients. */
+MUST_USE int proof_run_noting(const struct proof_commands *c, struct arena *a, struct notes *out_notes,
+                              struct err *err);

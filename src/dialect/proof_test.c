@@ -296,9 +296,44 @@ static void sqlite_takes_every_translated_form(void **state)
 
 #define TEST(name) cmocka_unit_test_teardown(name, tear_down)
 
+/* A table that is closed: with its rows, also when it refers to itself; not while another one refers to it.
+ */
+static void drops_tables(void **state)
+{
+    struct err err = ERR_INIT;
+    const char *up = fx_foreign_key(&arena, "up_fkey", "\"up\"", "t", "\"id\"", "aa");
+    const char *t = create("t", two(column("id", NOT_NULL), column("up", NULLABLE)), "\"id\"", up);
+    const char *fk = fx_foreign_key(&arena, "u_fkey", "\"t\"", "t", "\"id\"", "aa");
+    const char *u = create("u", two(column("id", NOT_NULL), column("t", NULLABLE)), "\"id\"", fk);
+    const char *drop_t = fx_drop_table(&arena, "t"), *drop_u = fx_drop_table(&arena, "u");
+    check_ok(PROVE(1, &err, t, drop_t), &err);
+    check_ok(PROVE(3, &err, t, u, drop_u, drop_t, t), &err);
+    assert_int_equal(PROVE(2, &err, t, u, drop_t), -1);
+    assert_int_equal(err.kind, ERR_INPUT);
+    assert_string_equal(err.sqlstate, "UB004");
+}
+
+static void notes_what_is_left_out(void **state)
+{
+    struct err err = ERR_INIT;
+    struct notes notes = {0};
+    const char *t = create("t", column("id", NOT_NULL), "\"id\"", NULL);
+    const char *key = fx_key(&arena, NULL, "md5(id)", false);
+    struct str ops[] = {
+        fx_command(&arena, t, fx_create_index(&arena, "t", "old", false, key, NULL)),
+        fx_command(&arena, fx_create_index(&arena, "t", "new", false, key, NULL), NULL),
+    };
+    struct proof_commands c = {.ops = ops, .n = 2, .n_recorded = 1};
+    check_ok(proof_run_noting(&c, &arena, &notes, &err), &err);
+    assert_int_equal(notes.n, 1);
+    assert_string_equal(notes.items[0].p, "index \"new\" is left out for SQLite clients: function md5()");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(drops_tables),
+        TEST(notes_what_is_left_out),
         TEST(nothing_is_fine),
         TEST(passes_what_clients_can_follow),
         TEST(passes_indexes_that_are_left_out),

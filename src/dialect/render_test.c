@@ -184,6 +184,7 @@ static void indexes(void **state)
         "CREATE UNIQUE INDEX \"j\" ON \"items\" (lower(\"value\") ASC) WHERE (\"value\" IS NOT NULL);\n");
     assert_int_equal(f->notes.n, 0);
     assert_string_equal(sqlite(f, fx_drop_index(&f->a, "items", "i")), "DROP INDEX IF EXISTS \"i\";\n");
+    assert_string_equal(sqlite(f, fx_drop_table(&f->a, "items")), "DROP TABLE IF EXISTS \"items\";\n");
 }
 
 /* Scenario 116: what SQLite lacks is left out and told; more than two operands, IN and CASE are no obstacle.

@@ -231,9 +231,34 @@ static char *queries_json(struct session *s, const struct pending *p)
     return text;
 }
 
+/* In ASCII: the parameter is read in the client's encoding. */
+static char *notes_json(const struct notes *notes)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < notes->n; i++) {
+        json_array_append_new(list, json_stringn(notes->items[i].p, notes->items[i].n));
+    }
+    char *text = json_dumps(list, JSON_COMPACT | JSON_ENSURE_ASCII);
+    json_decref(list);
+    return text;
+}
+
+static void record(struct session *s, const struct pending *pending, const struct notes *notes)
+{
+    char *queries = queries_json(s, pending), *left_out = notes_json(notes);
+    struct str params[] = {str_c(queries), str_c(left_out)};
+    hidden_run(s, s->commit_end,
+               STR("SELECT busbar.record($1::pg_catalog.text::pg_catalog.jsonb, "
+                   "$2::pg_catalog.text::pg_catalog.jsonb)"),
+               params, ARRAY_LEN(params), on_recorded);
+    free(queries);
+    free(left_out);
+}
+
 static void on_pending(struct session *s, bool ok)
 {
     struct pending pending;
+    struct notes notes = {0};
     struct err err = ERR_INIT;
     if (!ok) {
         refused(s);
@@ -249,16 +274,13 @@ static void on_pending(struct session *s, bool ok)
         finish(s, true);
         return;
     }
-    if (proof_run(pending.ops, pending.n, pending.recorded, &err) < 0) {
+    struct proof_commands commands = {.ops = pending.ops, .n = pending.n, .n_recorded = pending.recorded};
+    if (proof_run_noting(&commands, &s->arena, &notes, &err) < 0) {
         log_warning(s->log_prefix, "migration refused: %s", err.msg);
         raise_error(s, s->commit_end, PROXY_NOT_PROVED, err.msg, on_refused);
         return;
     }
-    char *json = queries_json(s, &pending);
-    struct str param = str_c(json);
-    hidden_run(s, s->commit_end, STR("SELECT busbar.record($1::pg_catalog.text::pg_catalog.jsonb)"), &param,
-               1, on_recorded);
-    free(json);
+    record(s, &pending, &notes);
 }
 
 void commit_start(struct session *s, enum hidden_end end, session_done done)

@@ -248,10 +248,11 @@ static void hold(const struct step *steps, size_t n, bool expect_closed)
 #define HIDDEN_OK "1 2 C[OK] 3 3"
 #define ASK       "SELECT busbar.precheck($1, $2, $3)"
 #define PENDING   "SELECT kind, id, version, ops FROM busbar.pending()"
-#define RECORD    "SELECT busbar.record($1::pg_catalog.text::pg_catalog.jsonb)"
-#define REFUSE    "CALL busbar.refuse($1, $2, $3, $4)"
-#define MARK      "N[SINFO|CUB001|Mmark|D{\"id\":7,\"notify\":true}|spublic|tt]"
-#define MARKED    "N[00000 Migration affecting electrified table \"public\".\"t\"]"
+#define RECORD \
+    "SELECT busbar.record($1::pg_catalog.text::pg_catalog.jsonb, $2::pg_catalog.text::pg_catalog.jsonb)"
+#define REFUSE "CALL busbar.refuse($1, $2, $3, $4)"
+#define MARK   "N[SINFO|CUB001|Mmark|D{\"id\":7,\"notify\":true}|spublic|tt]"
+#define MARKED "N[00000 Migration affecting electrified table \"public\".\"t\"]"
 /* [{"op":"create_enum","schema":"public","name":"e","values":["a"],"sql":"x"}] */
 #define PENDING_ROW                                                                                 \
     "D[pending|7||5b7b226f70223a226372656174655f656e756d222c22736368656d61223a227075626c6963222c22" \

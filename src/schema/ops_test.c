@@ -102,7 +102,12 @@ static void names_the_place_of_a_fault(void **state)
     check_fault("{}", ERR_INTERNAL, "ops: not an array");
     check_fault("[7]", ERR_INTERNAL, "ops[0]: not an object");
     check_fault("[{}]", ERR_INTERNAL, "ops[0].op: missing");
-    check_fault("[{\"op\":\"drop_table\",\"sql\":\"\"}]", ERR_INTERNAL, "ops[0].op: unknown kind of change");
+    check_fault("[{\"op\":\"drop_table\",\"sql\":\"\",\"schema\":\"s\"}]", ERR_INTERNAL,
+                "ops[0].table: missing");
+    check_fault("[{\"op\":\"drop_enum\",\"sql\":\"\",\"schema\":\"s\"}]", ERR_INTERNAL,
+                "ops[0].name: missing");
+    check_fault("[{\"op\":\"rename_table\",\"sql\":\"\"}]", ERR_INTERNAL,
+                "ops[0].op: unknown kind of change");
     check_fault("[{\"op\":\"drop_index\"}]", ERR_INTERNAL, "ops[0].sql: missing");
     check_fault("[{\"op\":\"drop_index\",\"sql\":\"\",\"schema\":\"p\",\"table\":\"t\",\"name\":\"\"}]",
                 ERR_INTERNAL, "ops[0].name: empty");

@@ -101,6 +101,29 @@ static void adds_columns_up_to_the_limit(void **state)
     assert_non_null(table_column(schema_table(&s, STR("public"), STR("items")), STR("c1599")));
 }
 
+static void drops_tables_and_enums(void **state)
+{
+    CLEANUP(schema_deinit) struct schema s = SCHEMA_INIT;
+    struct err err = ERR_INIT;
+    const char *const names[] = {"a", "b", "c"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        assert_int_equal(create_table(&s, names[i], &err), SCHEMA_CHANGED);
+        assert_int_equal(create_enum(&s, names[i], "x", &err), SCHEMA_CHANGED);
+    }
+    struct op table = {.kind = OP_DROP_TABLE, .schema = STR("public"), .name = STR("b")};
+    struct op type = {.kind = OP_DROP_ENUM, .schema = STR("public"), .name = STR("b")};
+    assert_int_equal(schema_apply(&s, &table, &err), SCHEMA_CHANGED);
+    assert_int_equal(schema_apply(&s, &table, &err), -1);
+    assert_int_equal(schema_apply(&s, &type, &err), SCHEMA_CHANGED);
+    assert_int_equal(schema_apply(&s, &type, &err), SCHEMA_UNCHANGED);
+    assert_null(schema_table(&s, STR("public"), STR("b")));
+    assert_non_null(schema_table(&s, STR("public"), STR("a")));
+    assert_non_null(schema_table(&s, STR("public"), STR("c")));
+    assert_non_null(schema_enum(&s, STR("public"), STR("c")));
+    assert_int_equal(create_table(&s, "b", &err), SCHEMA_CHANGED);
+    assert_int_equal(create_enum(&s, "b", "other labels", &err), SCHEMA_CHANGED);
+}
+
 static void refuses_what_contradicts_it(void **state)
 {
     CLEANUP(schema_deinit) struct schema s = SCHEMA_INIT;
@@ -161,7 +184,7 @@ int main(void)
         cmocka_unit_test(keeps_copies_of_tables),       cmocka_unit_test(finds_each_of_many),
         cmocka_unit_test(adds_columns_up_to_the_limit), cmocka_unit_test(refuses_what_contradicts_it),
         cmocka_unit_test(creates_and_drops_indexes),    cmocka_unit_test(knows_an_enum_told_of_again),
-        cmocka_unit_test(is_empty_after_deinit),
+        cmocka_unit_test(is_empty_after_deinit),        cmocka_unit_test(drops_tables_and_enums),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -177,7 +177,8 @@ static const char *action_rule(struct arena *a, const PgQuery__AlterTableCmd *cm
 {
     const char *found = NULL;
     *object = cmd->name;
-    if (cmd->subtype == PG_QUERY__ALTER_TABLE_TYPE__AT_AddConstraint && (found = unique_columns(a, cmd->def))) {
+    if (cmd->subtype == PG_QUERY__ALTER_TABLE_TYPE__AT_AddConstraint &&
+        (found = unique_columns(a, cmd->def))) {
         *object = found;
         return "add_unique";
     }
