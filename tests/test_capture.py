@@ -25,6 +25,7 @@ SET LOCAL busbar.maintenance = 'on';
 {"".join(f"ALTER EVENT TRIGGER {guard} DISABLE;" for guard in GUARDS)}
 TRUNCATE busbar.electrified, busbar.pending, busbar.command, busbar.migration, busbar.version_claim;
 UPDATE busbar.recorder SET last_seq = 0;
+DROP PUBLICATION IF EXISTS mine;
 DROP SCHEMA IF EXISTS public, other, s CASCADE;
 CREATE SCHEMA public;
 {FIXTURE}
@@ -194,6 +195,7 @@ POSTGRESQL_FIRST = {
     "ALTER TABLE items ALTER COLUMN id RESTART WITH 5": ["55000"],
     "ALTER TABLE items NOT OF": ["42809"],
     "ALTER TABLE items SET UNLOGGED": ["55000"],
+    "DROP TABLE items": ["2BP01"],
     "ALTER TABLE items NO INHERIT ancestor": ["42P01"],
 }
 

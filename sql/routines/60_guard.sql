@@ -57,12 +57,13 @@ $$;
 
 -- The oids of the given objects and of all that depends on them (indexes and foreign keys of a table, what is in a
 -- schema, what uses a function, children of a parent), and besides: the tables of given indexes, rules and
--- triggers, the parents of given tables.
+-- triggers, the parents of given tables, and what depends on the type of a given composite.
 CREATE OR REPLACE FUNCTION busbar.touched(classes oid[], oids oid[]) RETURNS oid[]
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN (WITH RECURSIVE dependents(class, oid) AS (
-            SELECT g.class, g.oid FROM unnest(classes, oids) AS g(class, oid)
+            SELECT s.class, s.oid FROM (SELECT g.class, g.oid FROM unnest(classes, oids) AS g(class, oid)
+                UNION ALL SELECT 'pg_type'::regclass::oid, c.reltype FROM pg_class c WHERE c.oid = ANY (oids) AND c.relkind = 'c') s
             UNION SELECT d.classid, d.objid
                 FROM dependents r JOIN pg_depend d ON d.refclassid = r.class AND d.refobjid = r.oid
         )

@@ -427,6 +427,12 @@ SECTIONS = [
         Row("DO $$ BEGIN ALTER TYPE mood ADD VALUE 'calm'; END $$", ENUM),
         Row("DO $$ BEGIN ALTER TYPE shape ADD ATTRIBUTE x int CASCADE; END $$", captured("add_column x"),
             before="DO $$ BEGIN ALTER TABLE items OF shape; END $$"),
+        Row("ALTER TYPE shape ADD ATTRIBUTE x int CASCADE", captured("add_column x"), before="DO $$ BEGIN ALTER TABLE items OF shape; END $$"),
+        Row("ALTER TYPE shape DROP ATTRIBUTE value CASCADE", dropped_column("value", None, f"UPDATE {T} SET value = NULL;"),
+            before="DO $$ BEGIN ALTER TABLE items OF shape; END $$"),
+        Row("ALTER TYPE shape RENAME ATTRIBUTE value TO worth CASCADE", refused(
+            "EX008", f'Cannot rename column "value" of electrified table {T}', hint="Add a column of the new name and copy the values:"),
+            before="DO $$ BEGIN ALTER TABLE items OF shape; END $$"),
         Row("DO $$ BEGIN ALTER TABLE items DISABLE RULE quiet; ALTER TABLE items CLUSTER ON items_pkey; END $$", irrelevant),
         Row(IN_FUNCTION, unrecorded(IN_FUNCTION, PUBLIC_COLOUR), only="single"),
         Row(IN_FUNCTION, captured("add_column colour"), only="block"),
