@@ -21,6 +21,14 @@ static void check_plan(struct arena *a, const char *plan)
     }
 }
 
+/* What is kept as written is a piece of the text. */
+static void check_condition(struct str text, struct str condition)
+{
+    if (condition.n && (condition.p < text.p || condition.p + condition.n >= text.p + text.n)) {
+        abort();
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str text = {(const char *)data, size};
@@ -31,8 +39,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ddlx d;
     struct ddlx_error e;
     if (ddlx_parse(&a, text, &d, &e) == 0) {
+        check_condition(text, d.condition);
         check_plan(&a, ddlx_plan(&a, &d));
     } else {
+        if (e.position < 1 || e.position > size + 1) {
+            abort();
+        }
         check_plan(&a, ddlx_plan_error(&a, &e));
     }
     return 0;
