@@ -35,6 +35,12 @@ BEGIN
 END
 $$;
 
+-- True for a statement that a hint can repeat: short, alone, without parameters.
+CREATE OR REPLACE FUNCTION busbar.can_be_shown(query text) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT length(query) < 500 AND query !~ '\$[0-9]|--|;'
+$$;
+
 -- Keeps operations until they are recorded. The check at COMMIT is put back to COMMIT first, in case the client has
 -- said SET CONSTRAINTS ALL IMMEDIATE.
 CREATE OR REPLACE FUNCTION busbar.add_pending(def jsonb, ops jsonb) RETURNS bigint
@@ -43,7 +49,9 @@ DECLARE
     pending_id bigint;
 BEGIN
     SET CONSTRAINTS busbar.pending_recorded DEFERRED;
-    INSERT INTO busbar.pending (relid, ops) VALUES ((def ->> 'oid')::oid, ops) RETURNING id INTO pending_id;
+    INSERT INTO busbar.pending (relid, ops, query)
+    VALUES ((def ->> 'oid')::oid, ops, CASE WHEN busbar.can_be_shown(current_query()) THEN current_query() END)
+    RETURNING id INTO pending_id;
     RETURN pending_id;
 END
 $$;
@@ -195,12 +203,6 @@ BEGIN
 END
 $$;
 
--- True for a statement that a hint can repeat: short, without parameters, and not the end of the transaction itself.
-CREATE OR REPLACE FUNCTION busbar.can_be_shown(query text) RETURNS boolean
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT length(query) < 500 AND query !~ '\$[0-9]|--|;' AND query !~* '^\s*(commit|end|prepare\s+transaction)\M'
-$$;
-
 -- Refuses a COMMIT that would lose a captured change. It runs early when the client says SET CONSTRAINTS ALL IMMEDIATE:
 -- then it queues itself again, once per statement of the client, so that COMMIT still finds it.
 CREATE OR REPLACE FUNCTION busbar.check_recorded() RETURNS trigger
@@ -219,8 +221,8 @@ BEGIN
     END IF;
     RAISE EXCEPTION USING ERRCODE = 'UB003', MESSAGE = 'A captured migration was not recorded',
         DETAIL = format('Not recorded: %s', kept.ops #>> '{0,sql}'),
-        HINT = 'Run the migration through the Busbar migrations proxy, between BEGIN and COMMIT'
-            || CASE WHEN busbar.can_be_shown(current_query()) THEN format(': BEGIN; %s; COMMIT;', current_query()) ELSE '.' END;
+        HINT = 'Run the migration through the Busbar migrations proxy, statement by statement, between BEGIN and COMMIT'
+            || coalesce(': BEGIN; ' || kept.query || '; COMMIT;', '.');
 END
 $$;
 

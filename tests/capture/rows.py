@@ -165,7 +165,7 @@ def own(what, at=None, hint="Busbar changes them itself when it starts. To remov
 
 def unrecorded(sql, op):
     return refused("UB003", "A captured migration was not recorded", detail=f"Not recorded: {op}",
-                   hint="Run the migration through the Busbar migrations proxy, between BEGIN and COMMIT:", do=f"BEGIN; {sql}; COMMIT;")
+                   hint="Run the migration through the Busbar migrations proxy, statement by statement, between BEGIN and COMMIT:", do=f"BEGIN; {sql}; COMMIT;")
 
 
 COLOUR = "ALTER TABLE items ADD COLUMN colour text"
