@@ -172,8 +172,11 @@ $$;
 -- The electrified tables that refer to a table, by way of others too; without itself.
 CREATE OR REPLACE FUNCTION busbar.open_children(table_oid oid) RETURNS oid[]
 LANGUAGE sql STABLE AS $$
-    SELECT coalesce(array_agg(e.relid), '{}') FROM busbar.electrified e
-    WHERE table_oid = ANY (busbar.parents(e.relid)) AND e.relid <> table_oid
+    WITH RECURSIVE below(oid) AS (
+        SELECT r.child FROM busbar.all_references() r WHERE r.parent = table_oid
+        UNION SELECT r.child FROM below b JOIN busbar.all_references() r ON r.parent = b.oid
+    )
+    SELECT coalesce(array_agg(e.relid), '{}') FROM busbar.electrified e JOIN below b ON b.oid = e.relid WHERE e.relid <> table_oid
 $$;
 
 -- The given tables, each behind those that it refers to; where they refer to each other in a circle, as good as it gets.

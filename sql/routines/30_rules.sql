@@ -114,6 +114,12 @@ BEGIN
 END
 $$;
 
+-- The end of a hint where nothing that clients could follow would do.
+CREATE OR REPLACE FUNCTION busbar.stop_sync(def jsonb) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT 'To change it all the same, stop its sync first, which drops the table at the clients: ' || busbar.disable_hint(def)
+$$;
+
 -- What to do instead: a statement that works, made with the table's and the column's real names.
 CREATE OR REPLACE FUNCTION busbar.rule_hint(rule text, def jsonb, object text, column_name text) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
@@ -123,7 +129,6 @@ DECLARE
     old_name text := quote_ident(coalesce(column_name, 'name'));
     new_name text := quote_ident('new_' || coalesce(column_name, 'name'));
     add_plain text := format('ALTER TABLE %s ADD COLUMN %s %s;', tab, old_name, coalesce(busbar.type_sql(col), 'text'));
-    stop_sync text := 'To change it all the same, stop its sync first, which drops the table at the clients: ' || busbar.disable_hint(def);
     add_new text := format('ALTER TABLE %s ADD COLUMN %s %s;', tab, new_name, coalesce(busbar.type_sql(col), 'text'));
 BEGIN
     RETURN CASE rule
@@ -131,7 +136,7 @@ BEGIN
         'CREATE VIEW %I AS SELECT * FROM %s;', object, tab)
     WHEN 'set_schema' THEN format('Only tables of schema public are synced. To have the table in another schema too: '
         'CREATE VIEW %I.%I AS SELECT * FROM %s;', object, def ->> 'name', tab)
-    WHEN 'rename_other' THEN 'Keep the name, or make the same under the other name and drop this one. ' || stop_sync
+    WHEN 'rename_other' THEN 'Keep the name, or make the same under the other name and drop this one. ' || busbar.stop_sync(def)
     WHEN 'drop_table' THEN 'Stop its sync first, which drops the table at the clients: ' || busbar.disable_hint(def)
     WHEN 'drop_column' THEN format('Leave the column and stop using it%s', CASE
         WHEN col IS NULL OR (col ->> 'not_null')::boolean THEN '.'
@@ -143,12 +148,12 @@ BEGIN
     WHEN 'alter_enum' THEN format('Clients have the values that the type had at first. '
         'Add a column of type text, or of another enum, and copy the values: ALTER TABLE %s ADD COLUMN %s text; UPDATE %s SET %s = %s::text;',
         tab, new_name, tab, new_name, old_name)
-    WHEN 'rename_constraint' THEN 'Clients know the constraint by this name. ' || stop_sync
+    WHEN 'rename_constraint' THEN 'Clients know the constraint by this name. ' || busbar.stop_sync(def)
     WHEN 'alter_column' THEN CASE WHEN col IS NOT NULL
         THEN format('Clients keep the column as it was declared. Enforce the new rule in the application, or add a column: %s',
             add_new)
-        ELSE 'Columns and indexes can be added to an electrified table, nothing else changed. ' || stop_sync END
-    WHEN 'add_unique' THEN CASE WHEN object = '' THEN 'A unique index is enough: leave it as it is. ' || stop_sync
+        ELSE 'Columns and indexes can be added to an electrified table, nothing else changed. ' || busbar.stop_sync(def) END
+    WHEN 'add_unique' THEN CASE WHEN object = '' THEN 'A unique index is enough: leave it as it is. ' || busbar.stop_sync(def)
         ELSE format('Use a unique index: CREATE UNIQUE INDEX ON %s (%s);', tab, object) END
     WHEN 'add_primary_key' THEN format('The primary key stays as it is. Add a plain column: ALTER TABLE %s ADD COLUMN %s text;', tab, old_name)
     WHEN 'column_not_null' THEN 'Clients hold rows that have no value for it. Add the column without NOT NULL: '
