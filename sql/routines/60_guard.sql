@@ -196,7 +196,8 @@ $$;
 CREATE OR REPLACE FUNCTION busbar.has_its_tables() RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT busbar.in_maintenance() OR bool_and(to_regclass('busbar.' || t) IS NOT NULL)
-    FROM unnest(ARRAY['settings', 'electrified', 'pending', 'recorder', 'migration', 'command', 'version_claim']) t
+    FROM unnest(ARRAY['settings', 'electrified', 'pending', 'recorder', 'migration', 'command', 'version_claim', 'framework',
+        'migration_source']) t
 $$;
 
 -- ddl_command_end: what the command created or altered.
