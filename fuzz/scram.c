@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hostile client in the SCRAM exchange. Input: client-first-message, a zero byte, client-final-message.
- * Salt and nonce are fixed, so that an input can be a successful login (the corpus has one, made by libpq).
+ * A hostile client in the SCRAM exchange. Input: client-first-message, a zero byte, client-final-message; in
+ * front of them, when TLS is there, "T" (it chose SCRAM-SHA-256) or "P" (it chose SCRAM-SHA-256-PLUS). Salt,
+ * nonce and certificate are fixed, so that an input can be a successful login (the corpus has some).
  */
 #include "wire/scram.h"
 
@@ -46,12 +47,16 @@ static void last_step(struct scram_exchange *ex, struct str client_final)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str rest = {(const char *)data, size};
+    bool plus = size > 0 && data[0] == 'P';
+    bool tls = plus || (size > 0 && data[0] == 'T');
+    rest = (struct str){rest.p + tls, rest.n - tls};
     struct str client_first = str_cut(&rest, '\0');
     struct err err = ERR_INIT;
     CLEANUP(buf_deinit) struct buf out = BUF_INIT(2 * LIMIT_PASSWORD_PACKET);
     CLEANUP(scram_exchange_deinit) struct scram_exchange ex;
     scram_exchange_init(&ex, verifier());
-    if (scram_first(&ex, client_first, counting, &out, &err) < 0) {
+    ex.binding = tls ? STR("\0end point of thirty-two bytes \xff") : STR("");
+    if (scram_first(&ex, plus, client_first, counting, &out, &err) < 0) {
         check_failure(&err);
         assert(out.n == 0);
         return 0;

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "net/loop.h"
 #include "net/stream.h"
+#include "net/tls.h"
 #include "pg/login.h"
 #include "proxy/errors.h"
 #include "proxy/gate.h"
@@ -46,6 +47,7 @@ struct conn {
     struct upstream *upstream;
     struct session *session;
     uint32_t cancel_secret;
+    bool local;      /* by a unix socket */
     bool header_due; /* a PROXY protocol header comes first */
     bool too_many;
     bool leaving;                                /* the client has gone, the server is to close */
@@ -120,14 +122,16 @@ static void note_ending(struct conn *c, const char *reason)
 static void log_session(const struct conn *c)
 {
     const struct session_facts *facts = session_facts(c->session);
+    const char *tls = stream_tls_version(c->client);
     log_info(c->prefix,
-             "session closed end=\"%s\" application=\"%.64s\" backend=%d tls=%s login_ms=%" PRIu64
-             " seconds=%.3f statements=%" PRIu64 " bytes_in=%" PRIu64 " bytes_out=%" PRIu64
-             " migrations=%" PRIu32 " refused=%" PRIu32,
+             "session closed end=\"%s\" application=\"%.64s\" backend=%d tls=%s cipher=%s upstream_tls=%s "
+             "login_ms=%" PRIu64 " seconds=%.3f statements=%" PRIu64 " bytes_in=%" PRIu64
+             " bytes_out=%" PRIu64 " migrations=%" PRIu32 " refused=%" PRIu32,
              c->ending ? c->ending : "unknown", c->application ? c->application : "",
-             c->upstream->backend_pid, c->upstream->ssl ? "upstream" : "no", c->login_ms,
-             (double)(now(c) - c->opened_ms) / 1000, facts->statements, c->bytes_from_client,
-             c->bytes_from_server, facts->migrations_recorded, facts->migrations_refused);
+             c->upstream->backend_pid, tls ? tls : "no", tls ? stream_tls_cipher(c->client) : "none",
+             c->upstream->ssl ? "yes" : "no", c->login_ms, (double)(now(c) - c->opened_ms) / 1000,
+             facts->statements, c->bytes_from_client, c->bytes_from_server, facts->migrations_recorded,
+             facts->migrations_refused);
 }
 
 static void unlink_conn(struct conn *c)
@@ -319,7 +323,7 @@ static void on_server_closed(void *ctx, const struct err *err)
     conn_close(c);
 }
 
-static const struct stream_events server_events = {on_server_data, on_server_drained, on_server_closed};
+static const struct stream_events server_events = {on_server_data, on_server_drained, on_server_closed, NULL};
 
 static void feed_session(struct conn *c, const char *p, size_t n)
 {
@@ -469,7 +473,7 @@ static void on_login(void *ctx, struct upstream *up, const struct login_error *e
     c->login_ms = c->opened_ms - c->login_ms;
     counter_add(&c->worker->stats.sessions_opened, 1);
     counter_add(&c->worker->stats.login_ms, c->login_ms);
-    log_debug(c->prefix, "session opened backend=%d tls=%s", up->backend_pid, up->ssl ? "upstream" : "no");
+    log_debug(c->prefix, "session opened backend=%d", up->backend_pid);
     greet(c);
     if (c->gate_in.n > 0) {
         feed_session(c, c->gate_in.p, c->gate_in.n);
@@ -546,6 +550,7 @@ static void begin_gate(struct conn *c)
 {
     const struct policy *p = c->policy = policy_ref(c->worker->policy);
     c->gate_policy = (struct gate_policy){.method = p->options.method,
+                                          .tls = c->local ? GATE_TLS_OFF : p->options.tls_mode,
                                           .password = str_c(p->options.password),
                                           .verifier = &p->verifier,
                                           .refused = is_refused,
@@ -561,6 +566,38 @@ static void take_current_policy(struct conn *c)
         policy_unref(c->policy);
         gate_deinit(c->gate);
         begin_gate(c);
+    }
+}
+
+static void gate_refused(struct conn *c, const char *why)
+{
+    counter_add(&c->worker->stats.logins_refused, 1);
+    log_info(c->prefix, "refused: %s", why);
+    conn_close(c);
+}
+
+/* What the gate has left of the input is the beginning of the client's handshake. */
+static void start_tls(struct conn *c)
+{
+    stream_start_tls(c->client, c->policy->options.tls, c->gate_in.p, c->gate_in.n);
+    buf_reset(&c->gate_in);
+}
+
+static void on_client_secured(void *ctx)
+{
+    struct conn *c = ctx;
+    struct tls_facts facts;
+    struct err log = ERR_INIT;
+    if (c->state != CONN_GATE) {
+        return; /* it was ended in the meantime */
+    }
+    stream_tls_facts(c->client, &facts);
+    struct gate_channel channel = {
+        .alpn = facts.alpn, .client_cert = facts.client_cert, .binding_n = facts.binding_n};
+    static_assert(sizeof channel.binding == sizeof facts.binding, "one limit for both");
+    memcpy(channel.binding, facts.binding, facts.binding_n);
+    if (gate_secured(c->gate, &channel, &log) == GATE_CLOSED) {
+        gate_refused(c, log.msg);
     }
 }
 
@@ -586,6 +623,9 @@ static void gate_step(struct conn *c)
     switch (outcome) {
     case GATE_MORE:
         break;
+    case GATE_TLS:
+        start_tls(c);
+        break;
     case GATE_CANCEL:
         stream_pause(c->client);
         c->cancelling = worker_cancel(c->worker, c, c->gate->startup.pid, c->gate->startup.secret);
@@ -594,9 +634,7 @@ static void gate_step(struct conn *c)
         start_login(c);
         break;
     case GATE_CLOSED:
-        counter_add(&c->worker->stats.logins_refused, 1);
-        log_info(c->prefix, "refused: %s", log.msg);
-        conn_close(c);
+        gate_refused(c, log.msg);
         break;
     }
 }
@@ -644,6 +682,10 @@ static void on_client_closed(void *ctx, const struct err *err)
         note_ending(c, "connection to the client lost");
         log_info(c->prefix, "client: %s", err->msg);
     }
+    if (err && c->state == CONN_GATE && c->gate->state == GATE_HANDSHAKE) {
+        gate_refused(c, err->msg);
+        return;
+    }
     if (!err && c->state == CONN_OPEN) {
         if (session_client_end(c->session, &end) == 0) {
             flush_both(c);
@@ -655,7 +697,8 @@ static void on_client_closed(void *ctx, const struct err *err)
     conn_close(c);
 }
 
-static const struct stream_events client_events = {on_client_data, on_client_drained, on_client_closed};
+static const struct stream_events client_events = {on_client_data, on_client_drained, on_client_closed,
+                                                   on_client_secured};
 
 static void on_timeout(void *ctx)
 {
@@ -690,6 +733,7 @@ void conn_new(struct worker *w, const struct arrival *arrival)
     c->worker = w;
     c->id = arrival->id;
     c->too_many = arrival->too_many;
+    c->local = arrival->local;
     c->header_due = arrival->header_due;
     memcpy(c->peer, arrival->peer, sizeof c->peer);
     link_conn(w, c);

@@ -95,8 +95,207 @@ static void test_encryption_is_declined_and_the_session_goes_on(void **state)
     STARTUP_PACKET(&k, 80877104, "");
     assert_int_equal(k.out.p[0], 'N');
     STARTUP_PACKET(&k, 80877103, "");
-    assert_refused(&k, "08P01");
+    assert_refused(&k, "0A000"); /* as PostgreSQL: an unknown version */
     end(&k);
+}
+
+/* ---- TLS ---- */
+
+static const struct gate_channel plain_channel;
+static const struct gate_channel bound_channel = {
+    .alpn = true, .binding = "0123456789abcdef", .binding_n = 16};
+static const struct gate_channel with_cert = {.client_cert = true};
+
+static void begin_with(struct knock *k, enum gate_tls tls)
+{
+    policy.tls = tls;
+    begin(k);
+}
+
+static void end_with(struct knock *k)
+{
+    policy.tls = GATE_TLS_OFF;
+    end(k);
+}
+
+static void begin_secured(struct knock *k, enum gate_tls tls, const struct gate_channel *channel)
+{
+    begin_with(k, tls);
+    STARTUP_PACKET(k, 80877103, "");
+    assert_int_equal(k->outcome, GATE_TLS);
+    assert_int_equal(k->used, 8);
+    assert_int_equal(k->out.n, 1);
+    assert_int_equal(k->out.p[0], 'S');
+    assert_int_equal(gate_secured(&k->gate, channel, &k->log), GATE_MORE);
+}
+
+static void test_tls_begins_on_request_and_the_login_follows(void **state)
+{
+    (void)state;
+    struct knock k;
+    begin_secured(&k, GATE_TLS_ALLOWED, &plain_channel);
+    STARTUP_PACKET(&k, 0x30000, "user\0me\0\0");
+    assert_int_equal(k.outcome, GATE_MORE);
+    assert_int_equal(k.out.p[0], 'R');
+    end_with(&k);
+    begin_with(&k, GATE_TLS_ALLOWED); /* after a GSSENCRequest too */
+    STARTUP_PACKET(&k, 80877104, "");
+    assert_int_equal(k.out.p[0], 'N');
+    STARTUP_PACKET(&k, 80877103, "");
+    assert_int_equal(k.outcome, GATE_TLS);
+    end_with(&k);
+}
+
+static void test_tls_begins_by_itself_with_alpn_only(void **state)
+{
+    (void)state;
+    struct knock k;
+    begin_with(&k, GATE_TLS_ALLOWED);
+    feed(&k, "\x16\3\1", 3);
+    assert_int_equal(k.outcome, GATE_TLS);
+    assert_int_equal(k.used, 0); /* all of it belongs to the handshake */
+    assert_int_equal(k.out.n, 0);
+    assert_int_equal(gate_secured(&k.gate, &bound_channel, &k.log), GATE_MORE);
+    STARTUP_PACKET(&k, 0x30000, "user\0me\0\0");
+    assert_int_equal(k.outcome, GATE_MORE);
+    end_with(&k);
+    begin_with(&k, GATE_TLS_ALLOWED);
+    feed(&k, "\x16", 1);
+    assert_int_equal(gate_secured(&k.gate, &plain_channel, &k.log), GATE_CLOSED);
+    assert_string_equal(k.log.sqlstate, "08P01");
+    assert_non_null(strstr(k.log.msg, "without ALPN"));
+    end_with(&k);
+    begin_with(&k, GATE_TLS_OFF);
+    feed(&k, "\x16", 1);
+    assert_int_equal(k.outcome, GATE_CLOSED);
+    assert_int_equal(k.out.n, 0); /* who speaks TLS would not understand a word */
+    end_with(&k);
+}
+
+/* Once something was said in the clear, a TLS record is no start-up packet. */
+static void test_tls_by_itself_comes_first_or_not_at_all(void **state)
+{
+    (void)state;
+    struct knock k;
+    begin_with(&k, GATE_TLS_ALLOWED);
+    STARTUP_PACKET(&k, 80877104, "");
+    feed(&k, "\x16\3\1\1", 4);
+    assert_refused(&k, "08P01");
+    end_with(&k);
+    begin_secured(&k, GATE_TLS_ALLOWED, &plain_channel);
+    feed(&k, "\x16\3\1\1", 4);
+    assert_refused(&k, "08P01");
+    end_with(&k);
+}
+
+/* CVE-2021-23214, CVE-2021-3935: what came in the clear behind the request is not taken for what was
+ * encrypted. */
+static void test_plaintext_behind_a_request_is_refused(void **state)
+{
+    (void)state;
+    static const uint32_t codes[] = {80877103, 80877104};
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        for (enum gate_tls tls = GATE_TLS_OFF; tls <= GATE_TLS_CLIENT_CERT; tls++) {
+            struct knock k;
+            CLEANUP(buf_deinit) struct buf b = BUF_INIT(1000);
+            begin_with(&k, tls);
+            buf_put_u32be(&b, 8);
+            buf_put_u32be(&b, codes[i]);
+            buf_put(&b, "\0\0\0\x12\0\3\0\0user\0me\0\0", 18);
+            feed(&k, b.p, b.n);
+            assert_int_equal(k.outcome, GATE_CLOSED);
+            assert_string_equal(k.log.sqlstate, "08P01");
+            assert_non_null(strstr(k.log.msg, "received unencrypted data after"));
+            assert_null(memchr(k.out.p, 'S', 1));
+            assert_int_equal(k.gate.startup.user.n, 0); /* nothing of it was used */
+            end_with(&k);
+        }
+    }
+}
+
+static void test_requests_inside_tls_are_refused(void **state)
+{
+    (void)state;
+    static const uint32_t codes[] = {80877103, 80877104};
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        struct knock k;
+        begin_secured(&k, GATE_TLS_ALLOWED, &plain_channel);
+        STARTUP_PACKET(&k, codes[i], "");
+        assert_refused(&k, "0A000");
+        assert_string_equal(k.log.msg,
+                            i == 0 ? "unsupported frontend protocol 1234.5679: server supports 3.0 to 3.0"
+                                   : "unsupported frontend protocol 1234.5680: server supports 3.0 to 3.0");
+        end_with(&k);
+    }
+}
+
+static void test_who_comes_without_tls_is_refused_where_it_is_required(void **state)
+{
+    (void)state;
+    for (enum gate_tls tls = GATE_TLS_REQUIRED; tls <= GATE_TLS_CLIENT_CERT; tls++) {
+        struct knock k;
+        begin_with(&k, tls);
+        STARTUP_PACKET(&k, 0x30000, "user\0me\0database\0mine\0\0");
+        assert_refused(&k, "28000");
+        assert_string_equal(k.log.msg,
+                            "no pg_hba.conf entry for user \"me\", database \"mine\", no encryption");
+        struct str body = {k.out.p + FRAME_HEAD, k.out.n - FRAME_HEAD};
+        assert_true(message_field(body, 'H').n > 0);
+        end_with(&k);
+        begin_with(&k, tls); /* libpq before version 17 sends them in the clear always */
+        STARTUP_PACKET(&k, 80877102, "\0\0\0\7\1\2\3\4");
+        assert_int_equal(k.outcome, GATE_CANCEL);
+        end_with(&k);
+    }
+}
+
+static void test_who_has_no_certificate_is_refused_where_it_is_required(void **state)
+{
+    (void)state;
+    struct knock k;
+    begin_secured(&k, GATE_TLS_CLIENT_CERT, &plain_channel);
+    STARTUP_PACKET(&k, 0x30000, "user\0me\0\0");
+    assert_refused(&k, "28000");
+    assert_string_equal(k.log.msg, "connection requires a valid client certificate");
+    end_with(&k);
+    begin_secured(&k, GATE_TLS_CLIENT_CERT, &with_cert);
+    STARTUP_PACKET(&k, 0x30000, "user\0me\0\0");
+    assert_int_equal(k.outcome, GATE_MORE); /* the password is asked for all the same */
+    assert_int_equal(k.out.p[0], 'R');
+    end_with(&k);
+}
+
+static void test_channel_binding_is_offered_where_it_can_be_had(void **state)
+{
+    (void)state;
+    static const struct {
+        struct str body;
+        const char *sqlstate, *text;
+    } bad[] = {
+        {STR("SCRAM-SHA-256\0\0\0\0\x0by,,n=,r=abc"), "28000", "SCRAM channel binding negotiation error"},
+        {STR("SCRAM-SHA-256-PLUS\0\0\0\0\x0bn,,n=,r=abc"), "08P01", "malformed SCRAM message"},
+        {STR("SCRAM-SHA-256-PLUS\0\0\0\0\x16p=tls-unique,,n=,r=abc"), "08P01",
+         "unsupported SCRAM channel-binding type \"tls-unique\""},
+    };
+    struct knock k;
+    policy.method = GATE_SCRAM;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        begin_secured(&k, GATE_TLS_ALLOWED, &bound_channel);
+        STARTUP_PACKET(&k, 0x30000, "user\0me\0\0");
+        assert_memory_equal(k.out.p, "R\0\0\0\x2a\0\0\0\12SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0", 43);
+        feed_password(&k, bad[i].body.p, bad[i].body.n);
+        assert_refused(&k, bad[i].sqlstate);
+        struct str body = {k.out.p + FRAME_HEAD, k.out.n - FRAME_HEAD};
+        assert_true(str_eq(message_field(body, 'M'), str_c(bad[i].text)));
+        end_with(&k);
+    }
+    begin_secured(&k, GATE_TLS_ALLOWED, &plain_channel); /* no hash is defined for the certificate */
+    STARTUP_PACKET(&k, 0x30000, "user\0me\0\0");
+    assert_memory_equal(k.out.p, "R\0\0\0\x17\0\0\0\12SCRAM-SHA-256\0\0", 24);
+    feed_password(&k, "SCRAM-SHA-256-PLUS\0\0\0\0\x20p=tls-server-end-point,,n=,r=abc", 55);
+    assert_refused(&k, "08P01");
+    end_with(&k);
+    policy.method = GATE_MD5;
 }
 
 static void test_md5_lets_any_user_in_with_the_password(void **state)
@@ -186,6 +385,26 @@ static void test_what_is_not_for_the_proxy_is_refused_with_a_reason(void **state
     the_reason = NULL;
 }
 
+/* Whoever has begun to prove the password of one user does not become another (PgBouncer once let him). */
+static void test_a_second_start_up_packet_is_refused(void **state)
+{
+    (void)state;
+    policy.method = GATE_SCRAM;
+    for (int step = 0; step < 2; step++) {
+        struct knock k;
+        begin(&k);
+        STARTUP_PACKET(&k, 0x30000, "user\0me\0\0");
+        if (step == 1) {
+            feed_password(&k, "SCRAM-SHA-256\0\0\0\0\x0bn,,n=,r=abc", 29);
+            assert_int_equal(k.outcome, GATE_MORE);
+        }
+        STARTUP_PACKET(&k, 0x30000, "user\0root\0\0");
+        assert_refused(&k, "08P01");
+        end(&k);
+    }
+    policy.method = GATE_MD5;
+}
+
 static void test_newer_protocols_are_negotiated_down(void **state)
 {
     (void)state;
@@ -237,10 +456,19 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_encryption_is_declined_and_the_session_goes_on),
+        cmocka_unit_test(test_tls_begins_on_request_and_the_login_follows),
+        cmocka_unit_test(test_tls_begins_by_itself_with_alpn_only),
+        cmocka_unit_test(test_tls_by_itself_comes_first_or_not_at_all),
+        cmocka_unit_test(test_plaintext_behind_a_request_is_refused),
+        cmocka_unit_test(test_requests_inside_tls_are_refused),
+        cmocka_unit_test(test_who_comes_without_tls_is_refused_where_it_is_required),
+        cmocka_unit_test(test_who_has_no_certificate_is_refused_where_it_is_required),
+        cmocka_unit_test(test_channel_binding_is_offered_where_it_can_be_had),
         cmocka_unit_test(test_md5_lets_any_user_in_with_the_password),
         cmocka_unit_test(test_password_messages_of_every_wrong_shape_are_refused),
         cmocka_unit_test(test_scram_messages_of_every_wrong_shape_are_refused),
         cmocka_unit_test(test_what_is_not_for_the_proxy_is_refused_with_a_reason),
+        cmocka_unit_test(test_a_second_start_up_packet_is_refused),
         cmocka_unit_test(test_newer_protocols_are_negotiated_down),
         cmocka_unit_test(test_a_cancel_request_gives_its_key),
         cmocka_unit_test(test_packets_may_arrive_in_pieces_and_nothing_else_may_come),

@@ -2,6 +2,7 @@
 #include "proxy/policy.h"
 
 #include "base/mem.h"
+#include "net/tls.h"
 
 #include <openssl/rand.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@ static struct policy *with_texts(const struct policy_options *options, const cha
     p->options = *options;
     p->options.password = copy(options->password);
     p->options.url = copy(options->url);
+    p->options.tls = options->tls ? tls_server_ref(options->tls) : NULL;
     p->secret = copy(secret);
     p->not_ready = copy(not_ready);
     return p;
@@ -93,6 +95,7 @@ void policy_unref(struct policy *p)
     }
     wipe(p->options.password);
     wipe(p->options.url);
+    tls_server_unref(p->options.tls);
     wipe(p->secret);
     free(p->not_ready);
     scram_verifier_deinit(&p->verifier);

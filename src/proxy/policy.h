@@ -14,11 +14,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct tls_server;
+
 enum gate_method { GATE_SCRAM, GATE_MD5 };
+enum gate_tls {
+    GATE_TLS_OFF,
+    GATE_TLS_ALLOWED,     /* for clients that ask for it */
+    GATE_TLS_REQUIRED,    /* the others are refused, save for their cancel requests */
+    GATE_TLS_CLIENT_CERT, /* and so are those without a certificate */
+};
 
 /* What the operator chooses. */
 struct policy_options {
     enum gate_method method;
+    enum gate_tls tls_mode; /* over TCP; a unix socket goes without */
+    struct tls_server *tls; /* NULL with GATE_TLS_OFF alone; each policy holds a reference of its own */
     const char *password;
     const char *url; /* of the database */
     bool require_ssl;

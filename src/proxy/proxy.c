@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* A worker, and what the loop of the proxy keeps about it. */
@@ -113,8 +114,10 @@ static void hand_over(struct proxy *p, const struct arrival *arrival)
 static void on_accept(void *ctx, int fd, const struct peer *peer)
 {
     struct proxy *p = ctx;
-    struct arrival arrival = {
-        .fd = fd, .id = ++p->last_id, .header_due = cidr_list_has(&p->proxy_protocol, peer->address)};
+    struct arrival arrival = {.fd = fd,
+                              .id = ++p->last_id,
+                              .local = peer->address->sa_family == AF_UNIX,
+                              .header_due = cidr_list_has(&p->proxy_protocol, peer->address)};
     uint64_t here = connections(p);
     if (here >= (uint64_t)p->policy->options.max_connections + LIMIT_SURPLUS_CONNECTIONS) {
         p->dropped++;

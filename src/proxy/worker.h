@@ -42,6 +42,7 @@ struct worker {
 struct arrival {
     int fd;
     uint64_t id;
+    bool local;      /* by a unix socket */
     bool header_due; /* it begins with a PROXY protocol header */
     bool too_many;   /* more clients than the policy allows: it is told so */
     char peer[80];

@@ -3,21 +3,21 @@
  * SCRAM-SHA-256, server side. Grammar (RFC 5802 section 7, what of it can occur here):
  *
  *   client-first  = gs2-header client-first-bare
- *   gs2-header    = ("n" / "y") "," ","          "p=…" is channel binding, "a=…" an authorization identity
+ *   gs2-header    = ("n" / "y" / "p=tls-server-end-point") "," ","      "a=…" is an authorization identity
  *   client-bare   = "n=" name "," "r=" client-nonce *("," extension)
  *   server-first  = "r=" client-nonce server-nonce "," "s=" base64(salt) "," "i=" iterations
- *   client-final  = "c=" base64(gs2-header) "," "r=" both-nonces *("," extension) "," "p=" base64(proof)
- *   server-final  = "v=" base64(server-signature)
- *   extension     = ALPHA "=" value              unknown ones are ignored; "m=" means mandatory: refused
+ *   client-final  = "c=" base64(gs2-header end-point) "," "r=" both-nonces *("," extension) "," "p="
+ * base64(proof) server-final  = "v=" base64(server-signature) extension     = ALPHA "=" value unknown ones
+ * are ignored; "m=" means mandatory: refused
  *
  *   SaltedPassword = PBKDF2(password, salt, i)    ClientKey = HMAC(SaltedPassword, "Client Key")
  *   StoredKey = H(ClientKey)                      ServerKey = HMAC(SaltedPassword, "Server Key")
  *   AuthMessage = client-bare "," server-first "," client-final without ",p=…"
  *   proof = ClientKey XOR HMAC(StoredKey, AuthMessage)     server-signature = HMAC(ServerKey, AuthMessage)
  *
- * "y" says that the client could bind to a TLS channel but believes that we cannot. We never offer
- * SCRAM-SHA-256-PLUS, so the client is right. When -PLUS comes, "y" on a TLS connection is a downgrade
- * attack.
+ * "p" binds: `end-point` is then the hash of the server's certificate as the client saw it, else nothing. "y"
+ * says that the client could bind but was not offered to. Where we did offer, somebody in between took the
+ * offer away.
  */
 #include "wire/scram.h"
 
@@ -33,11 +33,21 @@ enum {
     PROOF_BASE64 = (SCRAM_KEY_SIZE + 2) / 3 * 4,
     /* AuthMessage: two messages of the client and ours, which repeats the client's nonce. */
     AUTH_MAX = 3 * LIMIT_PASSWORD_PACKET + 256,
+    BINDING_MAX = 64, /* the longest hash */
 };
+
+#define GS2_BOUND "p=tls-server-end-point,,"
 
 static int malformed(struct err *err, const char *detail)
 {
     return err_set_sqlstate(err, ERR_PEER, "08P01", "malformed SCRAM message: %s", detail);
+}
+
+/* In PostgreSQL's words (read_client_first_message). */
+static int malformed_binding(struct scram_exchange *ex, const char *detail, struct err *err)
+{
+    ex->detail = detail;
+    return err_set_sqlstate(err, ERR_PEER, "08P01", "malformed SCRAM message");
 }
 
 static int unsupported(struct err *err, const char *detail)
@@ -230,28 +240,76 @@ void scram_exchange_deinit(struct scram_exchange *ex)
     }
 }
 
-/* Takes "n,," or "y,," from *rest. */
-static int take_gs2_header(struct str *rest, char *out_flag, struct err *err)
+/* Whether the flag fits what was offered and chosen; the words are PostgreSQL's. */
+static int check_flag(struct scram_exchange *ex, char flag, struct err *err)
 {
-    char flag = rest->p[0];
-    if (flag == 'p') {
-        return malformed(err,
-                         "channel binding was asked for, but " SCRAM_MECHANISM " was chosen, which has none");
-    }
-    if (flag != 'n' && flag != 'y') {
+    if (flag != 'n' && flag != 'y' && flag != 'p') {
         return malformed(err, "unexpected channel-binding flag");
+    }
+    if (flag == 'p' && !ex->plus) {
+        return malformed_binding(ex,
+                                 "The client selected SCRAM-SHA-256 without channel binding, but the SCRAM "
+                                 "message includes channel binding data.",
+                                 err);
+    }
+    if (flag != 'p' && ex->plus) {
+        return malformed_binding(ex,
+                                 "The client selected SCRAM-SHA-256-PLUS, but the SCRAM message does not "
+                                 "include channel binding data.",
+                                 err);
+    }
+    if (flag == 'y' && ex->binding.n > 0) {
+        ex->detail =
+            "The client supports SCRAM channel binding but thinks the server does not.  However, this "
+            "server does support channel binding.";
+        return err_set_sqlstate(err, ERR_PEER, "28000", "SCRAM channel binding negotiation error");
+    }
+    ex->gs2_flag = flag;
+    return 0;
+}
+
+/* Shows what came as PostgreSQL's sanitize_str() does. */
+static int unknown_type(struct str type, struct err *err)
+{
+    char shown[31] = "";
+    for (size_t i = 0; i < type.n && i < sizeof shown - 1; i++) {
+        shown[i] = type.p[i] >= 0x21 && type.p[i] <= 0x7e ? type.p[i] : '?';
+    }
+    return err_set_sqlstate(err, ERR_PEER, "08P01", "unsupported SCRAM channel-binding type \"%s\"", shown);
+}
+
+/* Takes "n,", "y," or "p=tls-server-end-point," from *rest. */
+static int take_flag(struct scram_exchange *ex, struct str *rest, struct err *err)
+{
+    struct str type;
+    if (check_flag(ex, rest->p[0], err) < 0) {
+        return -1;
+    }
+    if (ex->gs2_flag == 'p') {
+        if (!take_attr(rest, 'p', &type)) {
+            return malformed(err, "no channel-binding type, or no comma after it");
+        }
+        return str_eq(type, STR("tls-server-end-point")) ? 0 : unknown_type(type, err);
     }
     if (rest->n < 3 || rest->p[1] != ',') {
         return malformed(err, "no comma after the channel-binding flag");
     }
-    if (rest->p[2] == 'a') {
+    *rest = (struct str){rest->p + 2, rest->n - 2};
+    return 0;
+}
+
+static int take_gs2_header(struct scram_exchange *ex, struct str *rest, struct err *err)
+{
+    if (take_flag(ex, rest, err) < 0) {
+        return -1;
+    }
+    if (rest->n > 0 && rest->p[0] == 'a') {
         return unsupported(err, "client uses authorization identity, but it is not supported");
     }
-    if (rest->p[2] != ',') {
+    if (rest->n == 0 || rest->p[0] != ',') {
         return malformed(err, "unexpected attribute in the GS2 header");
     }
-    *rest = (struct str){rest->p + 3, rest->n - 3};
-    *out_flag = flag;
+    *rest = (struct str){rest->p + 1, rest->n - 1};
     return 0;
 }
 
@@ -293,14 +351,15 @@ static void put_server_first(struct scram_exchange *ex, struct str client_nonce,
     buf_printf(&ex->auth, ",i=%u", ex->verifier->iterations);
 }
 
-int scram_first(struct scram_exchange *ex, struct str client_first, const uint8_t nonce[SCRAM_NONCE_SIZE],
-                struct buf *out, struct err *err)
+int scram_first(struct scram_exchange *ex, bool plus, struct str client_first,
+                const uint8_t nonce[SCRAM_NONCE_SIZE], struct buf *out, struct err *err)
 {
-    assert(ex->state == SCRAM_START);
+    assert(ex->state == SCRAM_START && (!plus || ex->binding.n > 0));
     struct str bare = client_first;
     struct str client_nonce;
     ex->state = SCRAM_DONE; /* a failure ends the exchange */
-    if (check_message(client_first, err) < 0 || take_gs2_header(&bare, &ex->gs2_flag, err) < 0 ||
+    ex->plus = plus;
+    if (check_message(client_first, err) < 0 || take_gs2_header(ex, &bare, err) < 0 ||
         read_client_bare(bare, &client_nonce, err) < 0) {
         return -1;
     }
@@ -313,6 +372,29 @@ int scram_first(struct scram_exchange *ex, struct str client_first, const uint8_
     return 0;
 }
 
+/* What "c=" must be: base64 of the GS2 header, and of the end point when bound. */
+static bool binding_fits(const struct scram_exchange *ex, struct str value)
+{
+    unsigned char plain[sizeof GS2_BOUND + BINDING_MAX];
+    unsigned char text[(sizeof plain + 2) / 3 * 4 + 1];
+    enum { HEADER = sizeof GS2_BOUND - 1 };
+    if (ex->gs2_flag != 'p') {
+        return str_eq(value, ex->gs2_flag == 'y' ? STR("eSws") : STR("biws")); /* "y,,", "n,," */
+    }
+    assert(ex->binding.n <= BINDING_MAX);
+    memcpy(plain, GS2_BOUND, HEADER);
+    memcpy(plain + HEADER, ex->binding.p, ex->binding.n);
+    int n = EVP_EncodeBlock(text, plain, (int)(HEADER + ex->binding.n));
+    return str_eq(value, (struct str){(const char *)text, (size_t)n});
+}
+
+static int wrong_binding(const struct scram_exchange *ex, struct err *err)
+{
+    return ex->gs2_flag == 'p'
+               ? err_set_sqlstate(err, ERR_PEER, "28000", "SCRAM channel binding check failed")
+               : malformed(err, "channel-binding data does not repeat the GS2 header");
+}
+
 /* Checks "c=…,r=…,…p=…"; the text without the proof and the proof come out. */
 static int read_final(const struct scram_exchange *ex, struct str message, struct str *out_signed,
                       uint8_t proof[SCRAM_KEY_SIZE], struct err *err)
@@ -320,10 +402,11 @@ static int read_final(const struct scram_exchange *ex, struct str message, struc
     struct str rest = message;
     struct str value;
     struct str nonce = {ex->auth.p + ex->nonce_at, ex->nonce_n};
-    /* base64 of "n,," and of "y,,": what was said before TLS or a proxy in between could change it. */
-    struct str binding = ex->gs2_flag == 'y' ? STR("eSws") : STR("biws");
-    if (!take_attr(&rest, 'c', &value) || !str_eq(value, binding)) {
-        return malformed(err, "channel-binding data does not repeat the GS2 header");
+    if (!take_attr(&rest, 'c', &value)) {
+        return malformed(err, "no channel-binding data where it belongs");
+    }
+    if (!binding_fits(ex, value)) {
+        return wrong_binding(ex, err);
     }
     if (!take_attr(&rest, 'r', &value) || !str_eq(value, nonce)) {
         return malformed(err, "nonce does not match");

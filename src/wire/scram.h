@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Server side of SCRAM-SHA-256 (RFC 5802, RFC 7677) as PostgreSQL speaks it inside its SASL messages.
+ * Server side of SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677) as PostgreSQL speaks them inside
+ * its SASL messages. -PLUS binds the login to the TLS channel: the client signs a hash of the certificate
+ * that it sees (tls-server-end-point, RFC 5929), so nobody with another certificate can stand in between.
  *
  * Pure: messages in, messages out; the caller frames them (SASLInitialResponse, AuthenticationSASLContinue,
  * …) and brings the random bytes. One exchange is scram_first(), then scram_final(), each once.
@@ -16,7 +18,10 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-#define SCRAM_MECHANISM "SCRAM-SHA-256"
+#include <stdbool.h>
+
+#define SCRAM_MECHANISM      "SCRAM-SHA-256"
+#define SCRAM_MECHANISM_PLUS "SCRAM-SHA-256-PLUS"
 
 enum {
     SCRAM_SALT_SIZE = 16,
@@ -43,9 +48,13 @@ enum scram_state { SCRAM_START, SCRAM_CHALLENGED, SCRAM_DONE };
 struct scram_exchange {
     enum scram_state state;
     const struct scram_verifier *verifier; /* borrowed until the end of the exchange */
-    char gs2_flag;                         /* 'n' or 'y', to be repeated in the client's last message */
-    struct buf auth;                       /* AuthMessage: client-first-bare "," server-first … */
-    size_t nonce_at, nonce_n;              /* the joined nonce in `auth` */
+    /* The server's end point, borrowed likewise: not empty when SCRAM_MECHANISM_PLUS was offered. */
+    struct str binding;
+    bool plus;                /* ... and was chosen */
+    char gs2_flag;            /* 'n', 'y' or 'p', to be repeated in the client's last message */
+    const char *detail;       /* of a failure, beside its message; NULL when the message says all */
+    struct buf auth;          /* AuthMessage: client-first-bare "," server-first … */
+    size_t nonce_at, nonce_n; /* the joined nonce in `auth` */
 };
 
 void scram_exchange_init(struct scram_exchange *ex, const struct scram_verifier *v);
@@ -54,15 +63,18 @@ void scram_exchange_deinit(struct scram_exchange *ex); /* takes NULL; may run tw
 enum scram_outcome { SCRAM_OK = 1, SCRAM_DENIED };
 
 /*
- * client-first-message in, server-first-message appended to *out.
- * 0, or -1: not SCRAM (ERR_PEER, SQLSTATE 08P01) or a feature that we do not have (ERR_PEER, 0A000).
+ * client-first-message in, server-first-message appended to *out. plus: the client chose
+ * SCRAM_MECHANISM_PLUS, which must have been offered.
+ * 0, or -1: not SCRAM (ERR_PEER, SQLSTATE 08P01), a feature that we do not have (0A000), or a client that was
+ * kept from the offer of -PLUS (28000). ex->detail may say more.
  */
-MUST_USE int scram_first(struct scram_exchange *ex, struct str client_first,
+MUST_USE int scram_first(struct scram_exchange *ex, bool plus, struct str client_first,
                          const uint8_t nonce[SCRAM_NONCE_SIZE], struct buf *out, struct err *err);
 
 /*
  * client-final-message in. SCRAM_OK: the client knows the password, and server-final-message was appended to
- * *out; SCRAM_DENIED: it does not, and nothing was appended; -1: not SCRAM (ERR_PEER, 08P01).
+ * *out; SCRAM_DENIED: it does not, and nothing was appended; -1: not SCRAM (ERR_PEER, 08P01), or bound to
+ * another channel than ours (28000).
  */
 MUST_USE int scram_final(struct scram_exchange *ex, struct str client_final, struct buf *out,
                          struct err *err);

@@ -23,6 +23,9 @@
 #define CLIENT_FINAL "c=biws,r=" BOTH_NONCES ",p=" PROOF
 #define SERVER_FINAL "v=hkjUCtQ5Y/8BdhSY7hoo86vDv7pQxtY2i1EYMcIcicI="
 
+/* The certificate's hash where there is TLS; a real one may have any bytes. */
+#define END_POINT "\0end point of thirty-two bytes \xff"
+
 static const uint8_t counting[SCRAM_NONCE_SIZE] = {0, 1,  2,  3,  4,  5,  6,  7,  8,
                                                    9, 10, 11, 12, 13, 14, 15, 16, 17};
 
@@ -67,7 +70,15 @@ static void restart(struct fixture *f)
 static int first(struct fixture *f, struct str message)
 {
     restart(f);
-    return scram_first(&f->ex, message, counting, &f->out, &f->err);
+    return scram_first(&f->ex, false, message, counting, &f->out, &f->err);
+}
+
+/* Over TLS: -PLUS was offered. */
+static int first_over_tls(struct fixture *f, bool plus, struct str message)
+{
+    restart(f);
+    f->ex.binding = STR(END_POINT);
+    return scram_first(&f->ex, plus, message, counting, &f->out, &f->err);
 }
 
 static int final(struct fixture *f, struct str message)
@@ -191,7 +202,7 @@ static void assert_refused(struct fixture *f, const struct bad *bad, int rc)
         fail_msg("accepted: %.*s", STR_ARG(bad->message));
     }
     assert_string_equal(f->err.sqlstate, bad->sqlstate);
-    if (!strstr(f->err.msg, bad->part)) {
+    if (!strstr(f->err.msg, bad->part) && !(f->ex.detail && strstr(f->ex.detail, bad->part))) {
         fail_msg("%.*s: \"%s\" does not say \"%s\"", STR_ARG(bad->message), f->err.msg, bad->part);
     }
     assert_int_equal(f->out.n, 0);
@@ -206,7 +217,7 @@ static void malformed_first_messages_are_refused(void **state)
         {{"n,", 2}, "08P01", "no comma"},
         {{"n,,", 3}, "08P01", "no user name"},
         {{"x,,n=,r=a", 9}, "08P01", "unexpected channel-binding flag"},
-        {{"p=tls-server-end-point,,n=,r=a", 30}, "08P01", "channel binding was asked for"},
+        {{"p=tls-server-end-point,,n=,r=a", 30}, "08P01", "SCRAM-SHA-256 without channel binding, but"},
         {{"nn,n=,r=a", 9}, "08P01", "no comma"},
         {{"n,b=x,n=,r=a", 12}, "08P01", "GS2 header"},
         {{"n,a=admin,n=,r=a", 16}, "0A000", "authorization identity"},
@@ -237,12 +248,12 @@ static void malformed_final_messages_are_refused(void **state)
     static const struct bad table[] = {
 #define BAD(text, sqlstate, part) {{text, sizeof(text) - 1}, sqlstate, part}
         BAD("", "08P01", "empty"),
-        BAD("c", "08P01", "GS2 header"),
+        BAD("c", "08P01", "no channel-binding data"),
         BAD("c=biws", "08P01", "nonce does not match"),
-        BAD("c=biws,", "08P01", "GS2 header"),
+        BAD("c=biws,", "08P01", "no channel-binding data"),
         BAD("c=eSws,r=" BOTH_NONCES ",p=" PROOF, "08P01", "GS2 header"),
         BAD("c=,r=" BOTH_NONCES ",p=" PROOF, "08P01", "GS2 header"),
-        BAD("r=" BOTH_NONCES ",c=biws,p=" PROOF, "08P01", "GS2 header"),
+        BAD("r=" BOTH_NONCES ",c=biws,p=" PROOF, "08P01", "no channel-binding data"),
         BAD("c=biws,r=" CLIENT_NONCE ",p=" PROOF, "08P01", "nonce does not match"),
         BAD("c=biws,r=" BOTH_NONCES "x,p=" PROOF, "08P01", "nonce does not match"),
         BAD("c=biws,r=" SERVER_NONCE CLIENT_NONCE ",p=" PROOF, "08P01", "nonce does not match"),
@@ -329,6 +340,102 @@ static void longest_exchange_fits(void **state)
     assert_false(f->ex.auth.overflow);
 }
 
+/* The proofs below come from an independent implementation. */
+#define PLUS_FIRST "p=tls-server-end-point,,n=,r=abc"
+#define PLUS_BOUND \
+    "c=cD10bHMtc2VydmVyLWVuZC1wb2ludCwsAGVuZCBwb2ludCBvZiB0aGlydHktdHdvIGJ5dGVzIP8=,r=abc" SERVER_NONCE
+#define PLUS_PROOF ",p=Jm17jCHh5bwDAW16N7jEenosQdmKq2wLZCAH40z+wyg="
+
+static void client_binds_to_the_channel(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(first_over_tls(f, true, STR(PLUS_FIRST)), 0);
+    assert_text(&f->out, "r=abc" SERVER_NONCE ",s=AAECAwQFBgcICQoLDA0ODw==,i=4096");
+    buf_reset(&f->out);
+    assert_int_equal(scram_final(&f->ex, STR(PLUS_BOUND PLUS_PROOF), &f->out, &f->err), SCRAM_OK);
+    assert_text(&f->out, "v=0puId9qX2/LfKZ8KH+PgRt6SicC9Khp3mbmHm/m1yZk=");
+}
+
+/* Somebody in between with a certificate of his own: his hash, and a proof that is right for it. */
+static void another_channel_is_refused(void **state)
+{
+    static const struct bad bad = {
+        STR("c=cD10bHMtc2VydmVyLWVuZC1wb2ludCwsAGVuZCBwb2ludCBvZiB0aGlydHktdHdvIGJ5dGVzIP4=,r="
+            "abc" SERVER_NONCE ",p=dkcf1OD6wbPuyZchF9cDmeixq/Ze5rKwPZPuRN/qI2c="),
+        "28000", "SCRAM channel binding check failed"};
+    struct fixture *f = *state;
+    assert_int_equal(first_over_tls(f, true, STR(PLUS_FIRST)), 0);
+    buf_reset(&f->out);
+    assert_refused(f, &bad, scram_final(&f->ex, bad.message, &f->out, &f->err));
+}
+
+static void bound_messages_of_the_wrong_shape_are_refused(void **state)
+{
+#define REST ",r=abc" SERVER_NONCE PLUS_PROOF
+    static const struct bad table[] = {
+        {STR("c=biws" REST), "28000", "check failed"},
+        {STR("c=" REST), "28000", "check failed"},
+        {STR("c=cD10bHMtc2VydmVyLWVuZC1wb2ludCws" REST), "28000", "check failed"},
+        {STR("c=cD10bHMtc2VydmVyLWVuZC1wb2ludCwsAGVuZCBwb2ludCBvZiB0aGlydHktdHdvIGJ5dGVzIP9=" REST), "28000",
+         "check failed"},
+        {STR("r=abc"), "08P01", "no channel-binding data"},
+        {STR(PLUS_BOUND), "08P01", "no valid proof"},
+    };
+#undef REST
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        assert_int_equal(first_over_tls(f, true, STR(PLUS_FIRST)), 0);
+        buf_reset(&f->out);
+        assert_refused(f, &table[i], scram_final(&f->ex, table[i].message, &f->out, &f->err));
+    }
+}
+
+/* Over TLS a client may do without ("n"); one that believes it has to ("y") was kept from our offer. */
+static void downgrades_are_refused(void **state)
+{
+    static const struct bad downgraded = {STR("y,,n=,r=abc"), "28000", "channel binding negotiation error"};
+    struct fixture *f = *state;
+    assert_refused(f, &downgraded, first_over_tls(f, false, downgraded.message));
+    assert_string_equal(
+        f->ex.detail,
+        "The client supports SCRAM channel binding but thinks the server does not.  However, this "
+        "server does support channel binding.");
+    assert_int_equal(first_over_tls(f, false, STR("n,,n=,r=abc")), 0);
+    buf_reset(&f->out);
+    assert_int_equal(
+        scram_final(&f->ex,
+                    STR("c=biws,r=abc" SERVER_NONCE ",p=bxAOSkMueq5mSsfrlqfqni7PtMe7Sdvxz4+7hvKhZgU="),
+                    &f->out, &f->err),
+        SCRAM_OK);
+}
+
+static void flags_must_fit_the_mechanism(void **state)
+{
+    static const struct {
+        bool plus;
+        struct bad bad;
+    } table[] = {
+        {true, {STR("n,,n=,r=a"), "08P01", "selected SCRAM-SHA-256-PLUS, but the SCRAM message does not"}},
+        {true, {STR("y,,n=,r=a"), "08P01", "selected SCRAM-SHA-256-PLUS, but the SCRAM message does not"}},
+        {false, {STR(PLUS_FIRST), "08P01", "selected SCRAM-SHA-256 without channel binding, but"}},
+        {true,
+         {STR("p=tls-unique,,n=,r=a"), "08P01", "unsupported SCRAM channel-binding type \"tls-unique\""}},
+        {true, {STR("p=\xff\n,,n=,r=a"), "08P01", "channel-binding type \"\?\?\""}},
+        {true, {STR("p=,,n=,r=a"), "08P01", "channel-binding type \"\""}},
+        {true, {STR("p"), "08P01", "no channel-binding type"}},
+        {true, {STR("p="), "08P01", "channel-binding type \"\""}},
+        {true, {STR("p=tls-server-end-point"), "08P01", "GS2 header"}},
+        {true, {STR("p=tls-server-end-point,"), "08P01", "no channel-binding type"}},
+        {true, {STR("p=tls-server-end-point,,"), "08P01", "no user name"}},
+        {true, {STR("p=tls-server-end-point,a=x,n=,r=a"), "0A000", "authorization identity"}},
+        {true, {STR("p=tls-server-end-point,x,n=,r=a"), "08P01", "GS2 header"}},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        assert_refused(f, &table[i].bad, first_over_tls(f, table[i].plus, table[i].bad.message));
+    }
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -346,6 +453,11 @@ int main(void)
         TEST(every_truncation_is_refused),
         TEST(message_length_is_limited),
         TEST(longest_exchange_fits),
+        TEST(client_binds_to_the_channel),
+        TEST(another_channel_is_refused),
+        TEST(bound_messages_of_the_wrong_shape_are_refused),
+        TEST(downgrades_are_refused),
+        TEST(flags_must_fit_the_mechanism),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
