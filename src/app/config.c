@@ -6,6 +6,7 @@
 #include "app/config.h"
 
 #include "app/auth_config.h"
+#include "app/tls_config.h"
 #include "base/mem.h"
 
 #include <arpa/inet.h>
@@ -437,6 +438,7 @@ void config_read(const struct settings *settings, unsigned command, struct confi
     }
     check_database(&r, command);
     check_proxy(&r);
+    tls_config_check(settings, command != FOR_SHOW_CONFIG, &out->proxy.tls, faults);
     auth_config_check(settings, &out->auth, faults);
     if (!out->instance_id) {
         make_instance_id(out);

@@ -12,6 +12,8 @@
 
 enum auth_mode { AUTH_SECURE, AUTH_INSECURE };
 enum proxy_auth { PROXY_AUTH_SCRAM, PROXY_AUTH_MD5 };
+enum tls_mode { TLS_DISABLE, TLS_ALLOW, TLS_REQUIRE, TLS_VERIFY_CA };
+enum tls_min_version { TLS_AT_LEAST_1_2, TLS_AT_LEAST_1_3 };
 enum write_mode { WRITE_DIRECT, WRITE_LOGICAL };
 enum jwt_algorithm {
     JWT_NONE, /* insecure mode */
@@ -37,11 +39,19 @@ struct config_database {
     char *conninfo;      /* all of it as a libpq connection string, password included */
 };
 
+/* TLS between the proxy and its clients. */
+struct config_tls {
+    enum tls_mode mode;
+    char *cert, *key, *client_ca; /* files; NULL when not set */
+    enum tls_min_version min_version;
+};
+
 struct config_proxy {
     uint16_t port;
     bool tunnel; /* PG_PROXY_PORT=http[:n]: also through a WebSocket on the HTTP port */
     enum proxy_auth auth;
     char *password;
+    struct config_tls tls;
     char *socket_folder; /* of the unix socket .s.PGSQL.PORT; NULL: none */
     unsigned socket_mode;
     struct cidr_list proxy_protocol; /* who must begin with a PROXY header; empty: nobody */

@@ -18,6 +18,13 @@ static const struct choice jwt_algorithms[] = {{"HS256", JWT_HS256}, {"HS384", J
 static const struct choice proxy_auths[] = {
     {"scram-sha-256", PROXY_AUTH_SCRAM}, {"md5", PROXY_AUTH_MD5}, {NULL}};
 
+static const struct choice tls_modes[] = {{"disable", TLS_DISABLE},    {"allow", TLS_ALLOW},
+                                          {"require", TLS_REQUIRE},    {"verify-ca", TLS_VERIFY_CA},
+                                          {"prefer", TLS_ALLOW, true}, {NULL}};
+
+static const struct choice tls_versions[] = {
+    {"TLSv1.2", TLS_AT_LEAST_1_2}, {"TLSv1.3", TLS_AT_LEAST_1_3}, {NULL}};
+
 static const struct choice write_modes[] = {
     {"direct_writes", WRITE_DIRECT}, {"logical_replication", WRITE_LOGICAL}, {NULL}};
 
@@ -73,6 +80,34 @@ const struct option options[OPTION_COUNT] = {
                         .value = "scram-sha-256", .choices = proxy_auths, .field = FIELD(proxy.auth),
                         .reloads = true,
                         .help = "How clients of the proxy prove the password; md5 is for old drivers only."},
+    [OPT_TLS] =
+        {"BUSBAR_TLS", "--tls", "MODE", TYPE_CHOICE, GROUP_LISTEN, FOR_ALL, .choices = tls_modes,
+         .field = FIELD(proxy.tls.mode), .reloads = true, .empty_is_unset = true,
+         .value_note = "allow when BUSBAR_TLS_CERT is set, else disable",
+         .help = "TLS for clients of the proxy over TCP. disable: none. allow: for those that ask for it. "
+                 "require: others are refused. verify-ca: clients must have a certificate as well "
+                 "(docs/tls.md)."},
+    [OPT_TLS_CERT] =
+        {"BUSBAR_TLS_CERT", "--tls-cert", "FILE", TYPE_TEXT, GROUP_LISTEN, FOR_ALL,
+         .field = FIELD(proxy.tls.cert), .reloads = true, .empty_is_unset = true, .value_note = "none",
+         .help = "The proxy's certificate in PEM form, followed by those that lead to a root. Read anew on "
+                 "SIGHUP."},
+    [OPT_TLS_KEY] =
+        {"BUSBAR_TLS_KEY", "--tls-key", "FILE", TYPE_TEXT, GROUP_LISTEN, FOR_ALL,
+         .field = FIELD(proxy.tls.key), .reloads = true, .empty_is_unset = true, .value_note = "none",
+         .help = "The certificate's private key in PEM form, without passphrase, readable by its owner alone "
+                 "(0600; 0640 when root owns it). Read anew on SIGHUP.",
+         .hint = "A file in PEM form with the private key of BUSBAR_TLS_CERT, mode 0600."},
+    [OPT_TLS_CLIENT_CA] =
+        {"BUSBAR_TLS_CLIENT_CA", "--tls-client-ca", "FILE", TYPE_TEXT, GROUP_LISTEN, FOR_ALL,
+         .field = FIELD(proxy.tls.client_ca), .reloads = true, .empty_is_unset = true, .value_note = "none",
+         .help = "Certificates, in PEM form, of those who may sign client certificates. When set, a "
+                 "certificate that a client shows must be good, and with verify-ca it must show one. Read "
+                 "anew on SIGHUP."},
+    [OPT_TLS_MIN_VERSION] = {"BUSBAR_TLS_MIN_VERSION", "--tls-min-version", "VERSION", TYPE_CHOICE,
+                             GROUP_LISTEN, FOR_ALL, .value = "TLSv1.2", .choices = tls_versions,
+                             .field = FIELD(proxy.tls.min_version), .reloads = true,
+                             .help = "Oldest version of TLS that clients of the proxy may use."},
     [OPT_HTTP_PORT] = {"HTTP_PORT", "--http-port", "PORT", TYPE_PORT, GROUP_LISTEN, FOR_ALL, .value = "5133",
                        .min = 1, .max = 65535, .field = FIELD(http_port),
                        .help = "Port of HTTP and WebSocket."},

@@ -10,10 +10,12 @@
 
 #include "app/reload.h"
 #include "app/signals.h"
+#include "app/tls_config.h"
 #include "app/version.h"
 #include "base/log.h"
 #include "http/api.h"
 #include "net/loop.h"
+#include "net/tls.h"
 #include "pg/client.h"
 #include "pg/install.h"
 #include "proxy/proxy.h"
@@ -257,22 +259,47 @@ static void start_drain(struct serve *sv)
     proxy_drain(sv->proxy, on_drained, sv);
 }
 
-static struct policy_options policy_of(const struct config *config)
+static enum gate_tls gate_tls(const struct config_tls *config)
 {
-    return (struct policy_options){.method = config->proxy.auth == PROXY_AUTH_MD5 ? GATE_MD5 : GATE_SCRAM,
+    static const enum gate_tls modes[] = {[TLS_DISABLE] = GATE_TLS_OFF,
+                                          [TLS_ALLOW] = GATE_TLS_ALLOWED,
+                                          [TLS_REQUIRE] = GATE_TLS_REQUIRED,
+                                          [TLS_VERIFY_CA] = GATE_TLS_CLIENT_CERT};
+    return modes[config->mode];
+}
+
+/* Reads the certificates, whose reference out->tls is the caller's. */
+static int policy_of(const struct config *config, struct policy_options *out, struct err *err)
+{
+    struct tls_server *tls;
+    if (tls_config_load(&config->proxy.tls, &tls, err) < 0) {
+        return -1;
+    }
+    if (tls && *tls_server_warning(tls)) {
+        log_warning(NULL, "%s", tls_server_warning(tls));
+    }
+    *out = (struct policy_options){.method = config->proxy.auth == PROXY_AUTH_MD5 ? GATE_MD5 : GATE_SCRAM,
+                                   .tls_mode = gate_tls(&config->proxy.tls),
+                                   .tls = tls,
                                    .password = config->proxy.password,
                                    .url = config->database.conninfo,
                                    .require_ssl = config->database.require_ssl,
                                    .max_connections = config->proxy.max_connections,
                                    .login_timeout_ms = config->proxy.login_timeout_ms,
                                    .idle_timeout_ms = config->proxy.idle_timeout_ms};
+    return 0;
 }
 
 /* Logins from now on go by it; sessions that are open stay. */
 static int apply(const struct serve *sv, const struct config *config, struct err *err)
 {
-    struct policy_options policy = policy_of(config);
-    return proxy_set_policy(sv->proxy, &policy, err);
+    struct policy_options policy;
+    if (policy_of(config, &policy, err) < 0) {
+        return -1;
+    }
+    int rc = proxy_set_policy(sv->proxy, &policy, err);
+    tls_server_unref(policy.tls);
+    return rc;
 }
 
 static void reload(const struct serve *sv)
@@ -373,7 +400,6 @@ static int open_ports(struct serve *sv, struct err *err)
     struct proxy_options proxy = {.listen =
                                       listen_on(config, config->proxy.port, sockets->proxy, sockets->proxy_n),
                                   .proxy_protocol = config->proxy.proxy_protocol,
-                                  .policy = policy_of(config),
                                   .workers = config->proxy.workers};
     proxy.listen.socket_folder = config->proxy.socket_folder;
     proxy.listen.socket_mode = config->proxy.socket_mode;
@@ -384,7 +410,12 @@ static int open_ports(struct serve *sv, struct err *err)
                               .version = busbar_version,
                               .fill = fill_numbers,
                               .ctx = sv};
-    if (proxy_new(sv->loop, &proxy, &sv->proxy, err) < 0) {
+    if (policy_of(config, &proxy.policy, err) < 0) {
+        return -1;
+    }
+    int rc = proxy_new(sv->loop, &proxy, &sv->proxy, err);
+    tls_server_unref(proxy.policy.tls); /* the proxy holds its own reference */
+    if (rc < 0) {
         return err_context(err, "PG_PROXY_PORT");
     }
     if (api_new(sv->loop, &api, &sv->api, err) < 0) {
