@@ -8,7 +8,8 @@ One module a concern:
 - ``postgres``  ``Postgres``: a cluster from initdb
 - ``busbar``    ``Busbar``: the program under test
 - ``protocol``  bytes of protocol v3: builders and decoders, no I/O
-- ``scram``     client side of SCRAM-SHA-256
+- ``scram``     client side of SCRAM-SHA-256 and -PLUS
+- ``certificates``  authorities, servers and clients, made by openssl
 - ``wire``      ``Wire``: a raw client, for what a driver will not send
 - ``relay``     ``Relay``: stands in between, records, stalls and cuts at a chosen message
 - ``electric``  what a migration left behind: commands, versions, electrified tables

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Client side of SCRAM-SHA-256 (RFC 5802, RFC 7677) as PostgreSQL uses it, without channel binding."""
+"""Client side of SCRAM-SHA-256 (RFC 5802, RFC 7677) as PostgreSQL uses it, with and without channel binding."""
 
 import base64
 import hashlib
@@ -14,14 +14,15 @@ def _hmac(key, message):
 class ScramClient:
     """first() → final(server_first) → verify(server_final); a server that cannot prove the password is refused."""
 
-    def __init__(self, password):
+    def __init__(self, password, header="n,,", binding=b""):
+        self.header, self.binding = header, binding
         self.password = password.encode()
         self.nonce = base64.b64encode(os.urandom(18)).decode()
         self.bare = f"n=,r={self.nonce}"
         self.server_signature = None
 
     def first(self):
-        return ("n,," + self.bare).encode()
+        return (self.header + self.bare).encode()
 
     def final(self, server_first):
         server_first = server_first.decode()
@@ -29,7 +30,7 @@ class ScramClient:
         assert fields["r"].startswith(self.nonce) and len(fields["r"]) > len(self.nonce), "the server's nonce must extend ours"
         salted = hashlib.pbkdf2_hmac("sha256", self.password, base64.b64decode(fields["s"]), int(fields["i"]))
         client_key = _hmac(salted, b"Client Key")
-        without_proof = "c=biws,r=" + fields["r"]
+        without_proof = f"c={base64.b64encode(self.header.encode() + self.binding).decode()},r={fields['r']}"
         auth = ",".join((self.bare, server_first, without_proof)).encode()
         signature = _hmac(hashlib.sha256(client_key).digest(), auth)
         proof = bytes(a ^ b for a, b in zip(client_key, signature))

@@ -114,6 +114,15 @@ class Wire:
             pass
         self.socket.close()
 
+    def secure(self, context, direct=False, server="localhost"):
+        """Goes on inside TLS: after an SSLRequest that is granted, or at once."""
+        if not direct:
+            self.send(p.SSL_REQUEST)
+            answer = self.read_byte()
+            assert answer == b"S" and not self.buffer, (answer, self.buffer)
+        self.socket = context.wrap_socket(self.socket, server_hostname=server)
+        return self
+
     # Sending.
 
     def send(self, data):
