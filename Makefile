@@ -3,7 +3,7 @@
 # The short way to everything; Meson and Ninja do the work (meson.build), tools/ has the rest.
 #
 #   make          build build/busbar                     make fmt      format the sources
-#   make dev      build and run it, nothing to set up    make fuzz     every fuzz target, FUZZ_SECONDS each
+#   make dev      build and run it, nothing to set up    make fuzz     every fuzz target, FUZZ_SECONDS of CPU each
 #   make check    every test; STEPS="unit" for some      make soak     the tests with many more generated cases
 #   make install  to PREFIX, with DESTDIR                make bench    against PgBouncer and HAProxy; half an hour
 #   make clean    remove what was built
