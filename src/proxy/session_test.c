@@ -433,6 +433,14 @@ static void test_an_error_in_a_batch_skips_to_sync(void **state)
          {SERVER, "C[SELECT 1] Z[I]", "C[SELECT 1] Z[I]", NULL});
 }
 
+static void test_a_query_behind_a_failed_batch_is_skipped_like_the_rest(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|select x] B[|] E[] Q[create table a (b int)] S", NULL, "P[|select x] B[|] E H"},
+         {SERVER, "E[SERROR|C42703|Mno]", "E[42703 no]", "Q[create table a (b int)] S"},
+         {SERVER, "Z[I]", "Z[I]", NULL});
+}
+
 static void test_an_earlier_error_in_the_batch_is_shown_once(void **state)
 {
     (void)state;
@@ -487,6 +495,7 @@ int main(void)
         cmocka_unit_test(test_a_pipelined_transaction_without_ddl_is_left_alone),
         cmocka_unit_test(test_sync_during_copy_in_has_no_answer),
         cmocka_unit_test(test_an_error_in_a_batch_skips_to_sync),
+        cmocka_unit_test(test_a_query_behind_a_failed_batch_is_skipped_like_the_rest),
         cmocka_unit_test(test_an_earlier_error_in_the_batch_is_shown_once),
         cmocka_unit_test(test_concurrent_index_is_reconciled_afterwards),
         cmocka_unit_test(test_protocol_violations_close_the_session),
