@@ -95,7 +95,11 @@ void send_server(struct session *s, struct buf *b)
 bool expect(struct session *s, enum answer_kind kind, enum answer_action action, uint8_t flags,
             struct special *special)
 {
-    struct answer a = {.kind = (uint8_t)kind, .action = (uint8_t)action, .flags = flags, .special = special};
+    struct answer a = {.kind = (uint8_t)kind,
+                       .action = (uint8_t)action,
+                       .flags = flags,
+                       .block = (uint8_t)s->block,
+                       .special = special};
     if (answers_push(&s->answers, a)) {
         return true;
     }

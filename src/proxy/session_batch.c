@@ -214,8 +214,23 @@ static void on_drained_for_prepare(struct session *s)
     send_execute(s, 0);
 }
 
+/* A batch before this one is not answered yet: what it does to the block depends on whether it fails. */
+static bool block_is_uncertain(const struct session *s)
+{
+    for (uint32_t i = 0; i < s->answers.n; i++) {
+        enum answer_kind kind = (enum answer_kind)answers_at(&s->answers, i)->kind;
+        if (kind == ANSWER_SYNC || kind == ANSWER_QUERY) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void execute_wrapped(struct session *s)
 {
+    if (ignored_by_server(s)) {
+        return;
+    }
     if (s->block == BLOCK_NONE) {
         hidden_send(s, STR("BEGIN"));
         s->block = BLOCK_HIDDEN;
@@ -250,6 +265,10 @@ void batch_execute(struct session *s, struct str frame, struct special *special)
         send_execute(s, 0);
         return;
     default:
+        if (special->wrap && block_is_uncertain(s)) {
+            drain(s, execute_wrapped);
+            return;
+        }
         if (special->wrap) {
             execute_wrapped(s);
             return;
@@ -332,7 +351,9 @@ static void on_proved_for_sync(struct session *s, bool ok)
 
 static void on_drained_for_sync(struct session *s)
 {
-    if (s->skipping) {
+    if (s->skipping && s->block != BLOCK_HIDDEN) { /* our BEGIN was skipped too */
+        forward_sync(s);
+    } else if (s->skipping) {
         buf_reset(&s->held);
         hidden_sync(s, on_failed_sync);
     } else if (s->marks_n > 0) {

@@ -251,6 +251,9 @@ static void undo_parses(struct session *s)
 void skip_to_sync(struct session *s)
 {
     undo_parses(s);
+    if (s->answers.n > 0) { /* no BEGIN or COMMIT behind it will be run */
+        s->block = (enum block)answers_front(&s->answers)->block;
+    }
     while (s->answers.n > 0 && answers_front(&s->answers)->kind != ANSWER_SYNC) {
         struct answer a = answers_pop(&s->answers);
         let_go(s, &a);

@@ -441,6 +441,26 @@ static void test_a_query_behind_a_failed_batch_is_skipped_like_the_rest(void **s
          {SERVER, "Z[I]", "Z[I]", NULL});
 }
 
+static void test_a_failed_batch_changes_no_block_with_what_was_skipped(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+         {CLIENT, "P[|select x] B[|] E[] P[|commit] B[|] E[] P[|create table a ()] B[|] E[] S", NULL,
+          "P[|select x] B[|] E P[|commit] B[|] E P[|create table a ()] B[|] " HIDDEN("BEGIN") " E H"},
+         {SERVER, "E[SERROR|C42703|Mno]", "E[42703 no]", "S"}, {SERVER, "Z[E]", "Z[E]", NULL},
+         {CLIENT, "Q[rollback]", NULL, "Q[rollback]"}, {SERVER, "C[ROLLBACK] Z[I]", "C[ROLLBACK] Z[I]", NULL});
+}
+
+static void test_ddl_waits_for_the_batch_that_may_have_begun_its_transaction(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|select x] B[|] E[] P[|begin] B[|] E[] S P[|create table a ()] B[|] E[] S", NULL,
+          "P[|select x] B[|] E P[|begin] B[|] E S P[|create table a ()] B[|] H"},
+         {SERVER, "E[SERROR|C42703|Mno] Z[I] 1 2", "E[42703 no] Z[I] 1 2", HIDDEN("BEGIN") " E H"},
+         {SERVER, HIDDEN_OK " C[CREATE TABLE]", NULL, HIDDEN("COMMIT") " H"},
+         {SERVER, HIDDEN_OK, "C[CREATE TABLE]", "S"}, {SERVER, "Z[I]", "Z[I]", NULL});
+}
+
 static void test_an_earlier_error_in_the_batch_is_shown_once(void **state)
 {
     (void)state;
@@ -496,6 +516,8 @@ int main(void)
         cmocka_unit_test(test_sync_during_copy_in_has_no_answer),
         cmocka_unit_test(test_an_error_in_a_batch_skips_to_sync),
         cmocka_unit_test(test_a_query_behind_a_failed_batch_is_skipped_like_the_rest),
+        cmocka_unit_test(test_a_failed_batch_changes_no_block_with_what_was_skipped),
+        cmocka_unit_test(test_ddl_waits_for_the_batch_that_may_have_begun_its_transaction),
         cmocka_unit_test(test_an_earlier_error_in_the_batch_is_shown_once),
         cmocka_unit_test(test_concurrent_index_is_reconciled_afterwards),
         cmocka_unit_test(test_protocol_violations_close_the_session),
