@@ -43,7 +43,7 @@ struct answer {
     uint8_t kind;   /* enum answer_kind */
     uint8_t action; /* enum answer_action */
     uint8_t flags;
-    uint8_t block; /* enum block, as it was expected to be when this was sent */
+    uint8_t block;           /* enum block: what this does to it when it is run */
     struct special *special; /* the statement behind an ANSWER_EXECUTE, or NULL; a counted reference */
 };
 

@@ -24,6 +24,7 @@ struct session *session_new(const struct session_out *out, void *ctx, const char
     s->counters = counters;
     s->status = 'I';
     s->std_strings = true;
+    s->effect = BLOCK_AS_BEFORE;
     buf_init(&s->from_client, LIMIT_MIGRATION_TEXT + 2 * LIMIT_READ);
     buf_init(&s->from_server, LIMIT_HELD_FRAME + 2 * LIMIT_READ);
     buf_init(&s->hidden.rows, LIMIT_CAPTURE);
@@ -98,14 +99,43 @@ bool expect(struct session *s, enum answer_kind kind, enum answer_action action,
     struct answer a = {.kind = (uint8_t)kind,
                        .action = (uint8_t)action,
                        .flags = flags,
-                       .block = (uint8_t)s->block,
+                       .block = (uint8_t)s->effect,
                        .special = special};
+    s->effect = BLOCK_AS_BEFORE;
     if (answers_push(&s->answers, a)) {
         return true;
     }
     special_unref(special);
     session_fatal(s, PROXY_PIPELINE_FULL);
     return false;
+}
+
+void predict_block(struct session *s, enum block effect)
+{
+    s->effect = effect;
+    s->hidden_replaced |= s->block == BLOCK_HIDDEN && effect != BLOCK_AS_BEFORE;
+    s->block = effect == BLOCK_AS_BEFORE ? s->block : effect;
+}
+
+bool may_be_hidden(const struct session *s)
+{
+    return !s->skipping && (s->block == BLOCK_HIDDEN || s->hidden_replaced);
+}
+
+void settle_block(struct session *s, enum block block)
+{
+    s->block = block;
+    s->known = block;
+}
+
+void correct_block(struct session *s, enum block known)
+{
+    s->known = known;
+    s->block = known;
+    for (uint32_t i = 0; i < s->answers.n; i++) {
+        enum block effect = (enum block)answers_at(&s->answers, i)->block;
+        s->block = effect == BLOCK_AS_BEFORE ? s->block : effect;
+    }
 }
 
 static void tell_and_close(struct session *s, enum proxy_error e, enum log_level level)

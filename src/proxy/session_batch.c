@@ -140,13 +140,14 @@ static void send_execute(struct session *s, uint8_t flags)
     }
 }
 
-/* The end of a transaction that fails ends it all the same. */
+/* The end of a transaction that fails ends it all the same; one that was skipped, as an earlier message of
+ * the batch had failed (no error of its own), does not. */
 static void drop_execute(struct session *s)
 {
     special_unref(s->stash_special);
     s->stash_special = NULL;
     buf_deinit(&s->stash);
-    s->rollback_at_sync = true;
+    s->rollback_at_sync = s->hidden.error.n > 0;
 }
 
 static void on_execute_refused(struct session *s, bool ok)
@@ -162,7 +163,7 @@ static void on_proved_for_execute(struct session *s, bool ok)
         drop_execute(s);
         return;
     }
-    s->block = s->stash_special->chain ? BLOCK_CLIENT : BLOCK_NONE;
+    predict_block(s, s->stash_special->chain ? BLOCK_AS_BEFORE : BLOCK_NONE);
     send_execute(s, 0);
 }
 
@@ -184,34 +185,11 @@ static void on_drained_for_commit(struct session *s)
     if (ignored_by_server(s)) {
         return;
     }
-    if (s->marks_n > 0) {
+    if (has_migration(s)) {
         commit_start(s, HIDDEN_FLUSH, on_proved_for_execute);
         return;
     }
     on_proved_for_execute(s, true);
-}
-
-/* Something under way may still mark the transaction that is to end: its answer is waited for. */
-static void execute_ending(struct session *s, session_next next)
-{
-    if (s->unsure > 0) {
-        drain(s, next);
-        return;
-    }
-    next(s);
-}
-
-static void on_drained_for_prepare(struct session *s)
-{
-    if (ignored_by_server(s)) {
-        return;
-    }
-    if (s->marks_n > 0) {
-        raise_error(s, HIDDEN_FLUSH, PROXY_TWO_PHASE, "", on_execute_refused);
-        return;
-    }
-    s->block = BLOCK_NONE;
-    send_execute(s, 0);
 }
 
 /* A batch before this one is not answered yet: what it does to the block depends on whether it fails. */
@@ -226,14 +204,37 @@ static bool block_is_uncertain(const struct session *s)
     return false;
 }
 
+/* Something under way may still mark the transaction that is to end, or fail it: its answer is waited for. */
+static void execute_ending(struct session *s, session_next next)
+{
+    if (s->unsure > 0 || (s->marks_n > 0 && block_is_uncertain(s))) {
+        drain(s, next);
+        return;
+    }
+    next(s);
+}
+
+static void on_drained_for_prepare(struct session *s)
+{
+    if (ignored_by_server(s)) {
+        return;
+    }
+    if (has_migration(s)) {
+        raise_error(s, HIDDEN_FLUSH, PROXY_TWO_PHASE, "", on_execute_refused);
+        return;
+    }
+    predict_block(s, BLOCK_NONE);
+    send_execute(s, 0);
+}
+
 static void execute_wrapped(struct session *s)
 {
     if (ignored_by_server(s)) {
         return;
     }
     if (s->block == BLOCK_NONE) {
+        predict_block(s, BLOCK_HIDDEN);
         hidden_send(s, STR("BEGIN"));
-        s->block = BLOCK_HIDDEN;
     }
     send_execute(s, s->block == BLOCK_HIDDEN ? ANSWER_HOLD : 0);
 }
@@ -245,7 +246,7 @@ void batch_execute(struct session *s, struct str frame, struct special *special)
     switch (special->kind) {
     case STATEMENT_BEGIN: {
         uint8_t flags = s->block == BLOCK_HIDDEN ? ANSWER_WARNED : 0;
-        s->block = BLOCK_CLIENT;
+        predict_block(s, BLOCK_CLIENT);
         send_execute(s, flags);
         return;
     }
@@ -253,7 +254,7 @@ void batch_execute(struct session *s, struct str frame, struct special *special)
         execute_ending(s, on_drained_for_commit);
         return;
     case STATEMENT_ROLLBACK:
-        s->block = special->chain && s->block == BLOCK_CLIENT ? BLOCK_CLIENT : BLOCK_NONE;
+        predict_block(s, special->chain ? BLOCK_AS_BEFORE : BLOCK_NONE);
         send_execute(s, 0);
         return;
     case STATEMENT_PREPARE_TRANSACTION:
@@ -296,7 +297,7 @@ static void ready(struct session *s)
 
 static void on_hidden_commit(struct session *s, bool ok)
 {
-    s->block = BLOCK_NONE;
+    settle_block(s, BLOCK_NONE);
     if (ok) {
         release_held(s);
     } else {
@@ -309,7 +310,7 @@ static void on_hidden_commit(struct session *s, bool ok)
 static void on_rolled_back(struct session *s, bool ok)
 {
     (void)ok; /* ROLLBACK fails only with the connection */
-    s->block = BLOCK_NONE;
+    settle_block(s, BLOCK_NONE);
     ready(s);
 }
 
@@ -321,7 +322,7 @@ static void on_failed_sync(struct session *s, bool ok)
         hidden_run(s, HIDDEN_SYNC, STR("ROLLBACK"), NULL, 0, on_rolled_back);
         return;
     }
-    s->block = BLOCK_NONE;
+    settle_block(s, BLOCK_NONE);
     ready(s);
 }
 
@@ -351,7 +352,8 @@ static void on_proved_for_sync(struct session *s, bool ok)
 
 static void on_drained_for_sync(struct session *s)
 {
-    if (s->skipping && s->block != BLOCK_HIDDEN) { /* our BEGIN was skipped too */
+    s->hidden_replaced = false;
+    if (s->block != BLOCK_HIDDEN) { /* our BEGIN was skipped, or the client's took its place */
         forward_sync(s);
     } else if (s->skipping) {
         buf_reset(&s->held);
@@ -385,9 +387,22 @@ static void on_sync_before_reconcile(struct session *s, bool ok)
     special_unref(special);
 }
 
+void batch_copy_begun(struct session *s)
+{
+    if (!s->on_drained) {
+        return;
+    }
+    if (s->on_drained != on_drained_for_sync) {
+        session_fatal(s, PROXY_BAD_TYPE);
+        return;
+    }
+    s->on_drained = NULL;
+    session_unblock(s);
+}
+
 void batch_sync(struct session *s, struct str frame)
 {
-    if (s->block == BLOCK_HIDDEN) {
+    if (s->block == BLOCK_HIDDEN || s->hidden_replaced) {
         drain(s, on_drained_for_sync);
         return;
     }

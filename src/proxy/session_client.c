@@ -106,7 +106,13 @@ static enum outcome on_query(struct session *s, const struct incoming *in)
     case LOOK_MORE:
         return NEED_MORE;
     case LOOK_PLAIN:
-        return forward_expecting(s, in, ANSWER_QUERY);
+        if (!may_be_hidden(s)) {
+            return forward_expecting(s, in, ANSWER_QUERY);
+        }
+        if (!is_whole(in)) {
+            return NEED_MORE;
+        }
+        break;
     case LOOK_WHOLE:
         break;
     }
@@ -230,11 +236,27 @@ static enum outcome on_sync(struct session *s, const struct incoming *in)
 
 static enum outcome on_function(struct session *s, const struct incoming *in)
 {
+    if (may_be_hidden(s)) {
+        if (!is_whole(in)) {
+            return NEED_MORE;
+        }
+        script_whole(s, frame_of(in));
+        return USED;
+    }
     return forward_expecting(s, in, ANSWER_FUNCTION);
+}
+
+/* A script goes on when the server refuses the rows: no message may then be half way. */
+static enum outcome on_copy_data(struct session *s, const struct incoming *in)
+{
+    return s->script.active && !is_whole(in) ? NEED_MORE : forward(s, in);
 }
 
 static enum outcome on_copy_end(struct session *s, const struct incoming *in)
 {
+    if (s->script.active) {
+        session_block(s); /* until the script has ended */
+    }
     s->copy_in = false;
     return s->answers.n > 0 ? forward_expecting(s, in, ANSWER_COPY_DONE) : forward(s, in);
 }
@@ -247,7 +269,7 @@ static enum outcome on_terminate(struct session *s, const struct incoming *in)
 
 static client_fn *const client_rules[256] = {
     ['Q'] = on_query,    ['P'] = on_parse,    ['B'] = on_bind,      ['D'] = on_describe, ['E'] = on_execute,
-    ['C'] = on_close,    ['S'] = on_sync,     ['H'] = forward,      ['F'] = on_function, ['d'] = forward,
+    ['C'] = on_close,    ['S'] = on_sync,     ['H'] = forward,      ['F'] = on_function, ['d'] = on_copy_data,
     ['c'] = on_copy_end, ['f'] = on_copy_end, ['X'] = on_terminate,
 };
 
@@ -284,6 +306,12 @@ static bool worth_looking(const struct incoming *in)
     return is_whole(in) || in->head.type == 'd' || in->head.total > LIMIT_PEEK;
 }
 
+/* The client of a script in progress is heard only while the server reads CopyData. */
+static bool may_come_during_copy(char type)
+{
+    return strchr("dcfHSX", type) != NULL;
+}
+
 static int one_message(struct session *s, const char *p, size_t n, size_t *out_used, struct err *err)
 {
     struct incoming in = {.p = p};
@@ -297,7 +325,7 @@ static int one_message(struct session *s, const char *p, size_t n, size_t *out_u
         return 0;
     }
     client_fn *rule = client_rules[(unsigned char)in.head.type];
-    if (!rule) {
+    if (!rule || (s->script.active && !may_come_during_copy(in.head.type))) {
         session_fatal(s, PROXY_BAD_TYPE);
         return err_set(err, ERR_PEER, "invalid frontend message type 0x%02x", (unsigned char)in.head.type);
     }

@@ -152,6 +152,11 @@ static int parse_pending(struct session *s, struct pending *out)
     return 0;
 }
 
+bool has_migration(const struct session *s)
+{
+    return s->marks_n > 0 && s->status != 'E'; /* the COMMIT of a failed transaction is a ROLLBACK */
+}
+
 static void finish(struct session *s, bool ok)
 {
     session_done done = s->commit_done;
@@ -300,7 +305,7 @@ static void wrapped_finish(struct session *s, bool ok)
     s->wrapped_done = NULL;
     free((void *)(uintptr_t)s->wrapped_text.p);
     s->wrapped_text = (struct str){NULL, 0};
-    s->block = BLOCK_NONE;
+    settle_block(s, BLOCK_NONE);
     done(s, ok);
 }
 
@@ -356,6 +361,6 @@ void reconcile_start(struct session *s, struct str text, session_done done)
 {
     s->wrapped_done = done;
     s->wrapped_text = (struct str){mem_strndup(text.p, text.n), text.n};
-    s->block = BLOCK_HIDDEN;
+    settle_block(s, BLOCK_HIDDEN);
     hidden_run(s, HIDDEN_SYNC, STR("BEGIN"), NULL, 0, on_wrapped_begun);
 }

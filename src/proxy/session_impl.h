@@ -12,11 +12,12 @@
 
 #include "sql/intent.h"
 
-/* Whose transaction block is open upstream, as far as what has been sent goes. */
+/* Whose transaction block is open upstream. */
 enum block {
     BLOCK_NONE,
-    BLOCK_CLIENT, /* the client sent BEGIN */
-    BLOCK_HIDDEN, /* we did: the client does not know */
+    BLOCK_CLIENT,    /* the client sent BEGIN */
+    BLOCK_HIDDEN,    /* we did: the client does not know */
+    BLOCK_AS_BEFORE, /* of a message: it changes nothing about it */
 };
 
 /* How a hidden operation ends, and so where it may stand. */
@@ -80,8 +81,11 @@ struct session {
     bool server_left_dropped;
 
     struct answers answers;
-    char status; /* of the last ReadyForQuery: I, T or E */
-    enum block block;
+    char status;           /* of the last ReadyForQuery: I, T or E */
+    enum block block;      /* when all that has been sent is run */
+    enum block known;      /* as far as it has been answered */
+    enum block effect;     /* of the message about to be sent */
+    bool hidden_replaced;  /* the client ended a hidden block in a batch, unless that fails before */
     bool skipping;         /* an error in a batch: the server ignores everything up to Sync */
     bool in_batch;         /* messages of the extended protocol were sent, and no Sync yet */
     bool copy_in;          /* the server reads CopyData: it ignores Sync and Flush */
@@ -121,6 +125,14 @@ void send_server(struct session *s, struct buf *b);
 bool expect(struct session *s, enum answer_kind kind, enum answer_action action, uint8_t flags,
             struct special *special); /* takes the reference; false: too many, the session closes */
 void session_fatal(struct session *s, enum proxy_error e);
+/* What the message that is about to be expected will do to the block, if it is run. */
+void predict_block(struct session *s, enum block effect);
+/* The next Sync, or what stands for it, may have to end a hidden block. */
+bool may_be_hidden(const struct session *s);
+/* What the block is, when all is answered. */
+void settle_block(struct session *s, enum block block);
+/* What the block is as far as answers go: works out again what it will be. */
+void correct_block(struct session *s, enum block known);
 /* Calls next when every answer is in: at once when none is out. Blocks the client. */
 void drain(struct session *s, session_next next);
 void forget_marks(struct session *s);
@@ -154,6 +166,9 @@ void find_intents(struct session *s, struct arena *arena, struct str statement, 
 /* --- session_script.c --- */
 /* A simple Query that may not be ordinary; body is its text without the NUL, frame the whole message. */
 void script_query(struct session *s, struct str frame, struct str text);
+/* A FunctionCall or an empty Query behind a batch without its Sync: it ends the implicit transaction that a
+ * hidden one stands in for. */
+void script_whole(struct session *s, struct str frame);
 void script_piece_done(struct session *s); /* its ReadyForQuery came */
 /* Characters of the client's text before a statement: what positions in the server's errors lack. */
 size_t script_chars_before(const struct session *s, size_t statement);
@@ -163,8 +178,11 @@ struct str script_statement(const struct session *s); /* the statement in flight
 void batch_parse(struct session *s, struct str frame, struct str name, struct str sql);
 void batch_execute(struct session *s, struct str frame, struct special *special);
 void batch_sync(struct session *s, struct str frame);
+/* The server reads CopyData, and ignores the Sync that it found before it. */
+void batch_copy_begun(struct session *s);
 
 /* --- session_commit.c --- */
+bool has_migration(const struct session *s); /* a COMMIT would commit something that was captured */
 void note_mark(struct session *s, struct str notice_body, struct str statement);
 /* Proves and records the open transaction's migration. done(false): the reason has been forwarded to the
  * client and the server's transaction has failed. */

@@ -21,9 +21,12 @@
 
 static void script_next(struct session *s);
 
-/* True when some statement needs more than to be sent. */
+/* True when some statement needs more than to be sent, or ends what a batch without its Sync has begun. */
 static bool needs_us(const struct session *s)
 {
+    if (s->block == BLOCK_HIDDEN) {
+        return true;
+    }
     for (size_t i = 0; i < s->script.n; i++) {
         const struct statement *st = &s->script.statements[i];
         bool ends = st->kind == STATEMENT_COMMIT || st->kind == STATEMENT_PREPARE_TRANSACTION;
@@ -35,20 +38,31 @@ static bool needs_us(const struct session *s)
     return false;
 }
 
-/* What the block will be after a statement that is sent as it is. */
-static enum block block_after(enum block before, const struct statement *st)
+/* What a statement does to the block when it is sent as it is. */
+static enum block effect_of(const struct statement *st)
 {
     switch (st->kind) {
     case STATEMENT_BEGIN:
         return BLOCK_CLIENT;
     case STATEMENT_COMMIT:
     case STATEMENT_ROLLBACK:
-        return st->chain && before == BLOCK_CLIENT ? BLOCK_CLIENT : BLOCK_NONE;
+        return st->chain ? BLOCK_AS_BEFORE : BLOCK_NONE;
     case STATEMENT_PREPARE_TRANSACTION:
         return BLOCK_NONE;
     default:
-        return before;
+        return BLOCK_AS_BEFORE;
     }
+}
+
+/* What all of them do, sent in one piece. */
+static void predict_all(struct session *s)
+{
+    enum block effect = BLOCK_AS_BEFORE;
+    for (size_t i = 0; i < s->script.n; i++) {
+        enum block next = effect_of(&s->script.statements[i]);
+        effect = next == BLOCK_AS_BEFORE ? effect : next;
+    }
+    predict_block(s, effect);
 }
 
 static void script_end(struct session *s)
@@ -82,7 +96,7 @@ static void send_piece(struct session *s, struct str sql, bool hold)
 static void on_rolled_back(struct session *s, bool ok)
 {
     (void)ok; /* ROLLBACK fails only with the connection */
-    s->block = BLOCK_NONE;
+    settle_block(s, BLOCK_NONE);
     script_ready(s, 'I');
 }
 
@@ -111,7 +125,7 @@ static void show_hidden_error(struct session *s, size_t shift, size_t point_at)
 
 static void on_hidden_commit(struct session *s, bool ok)
 {
-    s->block = BLOCK_NONE;
+    settle_block(s, BLOCK_NONE);
     if (!ok) {
         show_hidden_error(s, 0, 0);
     }
@@ -160,7 +174,7 @@ static struct statement *current(struct session *s)
 size_t script_chars_before(const struct session *s, size_t statement)
 {
     size_t chars = 0;
-    for (size_t i = 0; i < s->script.statements[statement].offset; i++) {
+    for (size_t i = 0; statement < s->script.n && i < s->script.statements[statement].offset; i++) {
         chars += ((unsigned char)s->script.text.p[i] & 0xC0) != 0x80;
     }
     return chars;
@@ -293,13 +307,13 @@ static void on_proved_for_commit(struct session *s, bool ok)
         return;
     }
     struct statement *st = current(s);
-    s->block = block_after(s->block, st);
+    predict_block(s, effect_of(st));
     send_slice(s);
 }
 
 static void run_commit(struct session *s)
 {
-    if (s->marks_n > 0 && s->status != 'E') {
+    if (has_migration(s)) {
         commit_start(s, HIDDEN_SYNC, on_proved_for_commit);
         return;
     }
@@ -315,11 +329,11 @@ static void on_two_phase_refused(struct session *s, bool ok)
 
 static void run_prepare_transaction(struct session *s)
 {
-    if (s->marks_n > 0) {
+    if (has_migration(s)) {
         raise_error(s, HIDDEN_SYNC, PROXY_TWO_PHASE, "", on_two_phase_refused);
         return;
     }
-    s->block = BLOCK_NONE;
+    predict_block(s, BLOCK_NONE);
     send_slice(s);
 }
 
@@ -328,7 +342,7 @@ static void run_begin(struct session *s)
     /* BEGIN after other statements of the same Query makes their implicit transaction a regular one, without
      * a word: ours stands in for it, so the server's warning is swallowed. */
     uint8_t flags = s->block == BLOCK_HIDDEN ? ANSWER_WARNED : 0;
-    s->block = BLOCK_CLIENT;
+    predict_block(s, BLOCK_CLIENT);
     s->script.completed = 0;
     session_block(s);
     if (expect(s, ANSWER_QUERY, ACTION_SCRIPT, flags, NULL)) {
@@ -344,7 +358,7 @@ static void on_begun(struct session *s, bool ok)
         script_fail(s);
         return;
     }
-    s->block = BLOCK_HIDDEN;
+    settle_block(s, BLOCK_HIDDEN);
     script_next(s);
 }
 
@@ -399,7 +413,7 @@ static void script_next(struct session *s)
         run_commit(s);
         return;
     case STATEMENT_ROLLBACK:
-        s->block = block_after(s->block, current(s));
+        predict_block(s, effect_of(current(s)));
         send_slice(s);
         return;
     case STATEMENT_PREPARE_TRANSACTION:
@@ -451,6 +465,7 @@ struct str script_statement(const struct session *s)
 /* Everything sent before has been answered: now the state of the transaction is known. */
 static void script_start(struct session *s)
 {
+    s->hidden_replaced = false;
     if (s->skipping) { /* a batch without its Sync failed: the server ignores this too */
         put_query(&s->scratch, s->script.text);
         send_server(s, &s->scratch);
@@ -461,9 +476,7 @@ static void script_start(struct session *s)
         script_next(s);
         return;
     }
-    for (size_t i = 0; i < s->script.n; i++) {
-        s->block = block_after(s->block, &s->script.statements[i]);
-    }
+    predict_all(s);
     if (expect(s, ANSWER_QUERY, ACTION_FORWARD, 0, NULL)) {
         put_query(&s->scratch, s->script.text);
         send_server(s, &s->scratch);
@@ -474,7 +487,7 @@ static void script_start(struct session *s)
 /* BEGIN, ROLLBACK and the like need no knowledge of what is under way. */
 static bool needs_no_drain(const struct session *s)
 {
-    if (s->unsure > 0 || s->marks_n > 0) {
+    if (s->unsure > 0 || s->marks_n > 0 || may_be_hidden(s)) {
         return false;
     }
     for (size_t i = 0; i < s->script.n; i++) {
@@ -484,6 +497,29 @@ static bool needs_no_drain(const struct session *s)
         }
     }
     return true;
+}
+
+static void send_whole(struct session *s)
+{
+    s->hidden_replaced = false;
+    enum answer_kind kind = s->stash.p[0] == 'F' ? ANSWER_FUNCTION : ANSWER_QUERY;
+    if (!s->skipping) {
+        s->script.active = true;
+        session_block(s);
+        if (!expect(s, kind, ACTION_SCRIPT, 0, NULL)) {
+            return;
+        }
+    }
+    send_server(s, &s->stash);
+    buf_deinit(&s->stash);
+}
+
+void script_whole(struct session *s, struct str frame)
+{
+    s->script = (struct script){.arena = s->script.arena};
+    buf_reset(&s->stash);
+    buf_put_str(&s->stash, frame);
+    drain(s, send_whole);
 }
 
 void script_query(struct session *s, struct str frame, struct str text)
@@ -496,6 +532,10 @@ void script_query(struct session *s, struct str frame, struct str text)
         session_fatal(s, PROXY_TOO_MANY_PIECES);
         return;
     }
+    if (sc->n == 0 && may_be_hidden(s)) {
+        script_whole(s, frame);
+        return;
+    }
     if (sc->n > 0 && !needs_no_drain(s)) {
         sc->active = true;
         struct str copy = arena_str(&sc->arena, text);
@@ -506,9 +546,7 @@ void script_query(struct session *s, struct str frame, struct str text)
         drain(s, script_start);
         return;
     }
-    for (size_t i = 0; i < sc->n; i++) {
-        s->block = block_after(s->block, &sc->statements[i]);
-    }
+    predict_all(s);
     if (expect(s, ANSWER_QUERY, ACTION_FORWARD, 0, NULL)) {
         s->out.to_server(s->ctx, frame.p, frame.n);
     }

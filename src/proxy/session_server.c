@@ -39,10 +39,26 @@ static void let_go(struct session *s, const struct answer *a)
     special_unref(a->special);
 }
 
+/* A transaction was begun or ended; in a batch no ReadyForQuery says so. */
+static void block_changed(struct session *s, const struct answer *a)
+{
+    s->known = (enum block)a->block;
+    if (a->kind == ANSWER_QUERY || a->kind == ANSWER_FUNCTION || a->kind == ANSWER_SYNC) {
+        return;
+    }
+    s->status = s->known == BLOCK_NONE ? 'I' : 'T';
+    if (s->known == BLOCK_NONE) {
+        forget_marks(s);
+    }
+}
+
 static void answered(struct session *s)
 {
     struct answer a = answers_pop(&s->answers);
     let_go(s, &a);
+    if (a.block != BLOCK_AS_BEFORE) {
+        block_changed(s, &a);
+    }
     while (s->answers.n > 0 && answers_front(&s->answers)->kind == ANSWER_COPY_DONE) {
         answers_pop(&s->answers);
     }
@@ -191,17 +207,26 @@ static enum verdict on_command_complete(struct session *s, struct str frame)
     return v;
 }
 
+/* What was predicted when the message was sent gives way to what is. */
+static void settle_answer(struct session *s, char status)
+{
+    struct answer *a = answers_front(&s->answers);
+    enum block predicted = a->block == BLOCK_AS_BEFORE ? s->known : (enum block)a->block;
+    enum block open = predicted == BLOCK_HIDDEN ? BLOCK_HIDDEN : BLOCK_CLIENT;
+    enum block now = status == 'I' ? BLOCK_NONE : open;
+    if (now != predicted) {
+        a->block = (uint8_t)now;
+        correct_block(s, s->known);
+    }
+}
+
 static void ready_status(struct session *s, char status)
 {
     s->status = status;
     if (status == 'I') {
         forget_marks(s);
     }
-    /* What was predicted when the messages were sent gives way to what is, once nothing is under way. A
-     * hidden block is ended by the code that began it. */
-    if (s->answers.n == 1 && s->block != BLOCK_HIDDEN) {
-        s->block = status == 'I' ? BLOCK_NONE : BLOCK_CLIENT;
-    }
+    settle_answer(s, status);
     if (s->answers.n == 1 && status == 'I') {
         special_map_clear(&s->portals); /* they end with their transaction */
     }
@@ -251,18 +276,17 @@ static void undo_parses(struct session *s)
 void skip_to_sync(struct session *s)
 {
     undo_parses(s);
-    if (s->answers.n > 0) { /* no BEGIN or COMMIT behind it will be run */
-        s->block = (enum block)answers_front(&s->answers)->block;
-    }
     while (s->answers.n > 0 && answers_front(&s->answers)->kind != ANSWER_SYNC) {
         struct answer a = answers_pop(&s->answers);
         let_go(s, &a);
         if (a.flags & ANSWER_LAST) {
+            correct_block(s, s->known);
             s->skipping = true;
             hidden_finish(s, false);
             return;
         }
     }
+    correct_block(s, s->known); /* what was skipped has done nothing to it */
     if (s->answers.n == 0) {
         s->skipping = true;
     }
@@ -347,10 +371,18 @@ static bool in_batch(const struct answer *a)
     return a && a->kind != ANSWER_QUERY && a->kind != ANSWER_FUNCTION && a->kind != ANSWER_SYNC;
 }
 
+static void end_copy(struct session *s)
+{
+    s->copy_in = false;
+    if (s->script.active) {
+        session_block(s); /* it was let through for its rows */
+    }
+}
+
 static enum verdict on_error(struct session *s, struct str frame)
 {
     struct answer *front = answers_front(&s->answers);
-    s->copy_in = false;
+    end_copy(s);
     if (front && front->action == ACTION_HIDDEN && s->hidden.active) {
         s->hidden.failed = true;
         buf_reset(&s->hidden.error);
@@ -419,6 +451,11 @@ static enum verdict on_copy_in(struct session *s, struct str frame)
         }
     }
     s->copy_in = !ended;
+    if (front->action == ACTION_SCRIPT) {
+        session_unblock(s);
+    } else if (s->copy_in) {
+        batch_copy_begun(s);
+    }
     return pass_or_hold(s, frame, false);
 }
 
@@ -471,7 +508,7 @@ static bool must_be_whole(const struct session *s, const struct server_rule *rul
 static void on_large_error(struct session *s)
 {
     struct answer *front = answers_front(&s->answers);
-    s->copy_in = false;
+    end_copy(s);
     release_held(s);
     if (front && front->action == ACTION_SCRIPT) {
         s->script.failed = true;

@@ -448,7 +448,8 @@ static void test_a_failed_batch_changes_no_block_with_what_was_skipped(void **st
          {CLIENT, "P[|select x] B[|] E[] P[|commit] B[|] E[] P[|create table a ()] B[|] E[] S", NULL,
           "P[|select x] B[|] E P[|commit] B[|] E P[|create table a ()] B[|] " HIDDEN("BEGIN") " E H"},
          {SERVER, "E[SERROR|C42703|Mno]", "E[42703 no]", "S"}, {SERVER, "Z[E]", "Z[E]", NULL},
-         {CLIENT, "Q[rollback]", NULL, "Q[rollback]"}, {SERVER, "C[ROLLBACK] Z[I]", "C[ROLLBACK] Z[I]", NULL});
+         {CLIENT, "Q[rollback]", NULL, "Q[rollback]"},
+         {SERVER, "C[ROLLBACK] Z[I]", "C[ROLLBACK] Z[I]", NULL});
 }
 
 static void test_ddl_waits_for_the_batch_that_may_have_begun_its_transaction(void **state)
@@ -459,6 +460,101 @@ static void test_ddl_waits_for_the_batch_that_may_have_begun_its_transaction(voi
          {SERVER, "E[SERROR|C42703|Mno] Z[I] 1 2", "E[42703 no] Z[I] 1 2", HIDDEN("BEGIN") " E H"},
          {SERVER, HIDDEN_OK " C[CREATE TABLE]", NULL, HIDDEN("COMMIT") " H"},
          {SERVER, HIDDEN_OK, "C[CREATE TABLE]", "S"}, {SERVER, "Z[I]", "Z[I]", NULL});
+}
+
+static void test_a_query_ends_the_hidden_transaction_of_a_batch_without_sync(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|create table a ()] B[|] E[] Q[select 1]", NULL,
+          "P[|create table a ()] B[|] " HIDDEN("BEGIN") " E H"},
+         {SERVER, "1 2 " HIDDEN_OK " C[CREATE TABLE]", "1 2", "Q[select 1]"},
+         {SERVER, "T[x] D[1] C[SELECT 1] Z[T]", "C[CREATE TABLE] T[x] D", HIDDEN("COMMIT") " S"},
+         {SERVER, HIDDEN_OK " Z[I]", "C[SELECT 1] Z[I]", NULL}, {CLIENT, "S", NULL, "S"},
+         {SERVER, "Z[I]", "Z[I]", NULL});
+    TALK({CLIENT, "P[|create table a ()] B[|] E[] F[x]", NULL,
+          "P[|create table a ()] B[|] " HIDDEN("BEGIN") " E H"},
+         {SERVER, "1 2 " HIDDEN_OK " C[CREATE TABLE]", "1 2", "F[x]"},
+         {SERVER, "V[x] Z[T]", "C[CREATE TABLE] V[x]", HIDDEN("COMMIT") " S"},
+         {SERVER, HIDDEN_OK " Z[I]", "Z[I]", NULL});
+}
+
+static void test_a_script_with_ddl_may_copy_from_the_client(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[create table a (); copy a from stdin]", NULL, HIDDEN("BEGIN") " S"},
+         {SERVER, HIDDEN_OK " Z[T]", NULL, "Q[create table a (); copy a from stdin]"},
+         {SERVER, "C[CREATE TABLE] G[x]", "C[CREATE TABLE] G[x]", NULL},
+         {CLIENT, "d[row] c Q[select 1]", NULL, "d[row] c"},
+         {SERVER, "C[COPY 1] Z[T]", NULL, HIDDEN("COMMIT") " S"},
+         {SERVER, HIDDEN_OK " Z[I]", "C[COPY 1] Z[I]", "Q[select 1]"},
+         {SERVER, "C[SELECT 1] Z[I]", "C[SELECT 1] Z[I]", NULL});
+    TALK({CLIENT, "Q[create table a (); copy a from stdin]", NULL, HIDDEN("BEGIN") " S"},
+         {SERVER, HIDDEN_OK " Z[T] C[CREATE TABLE] G[x]", "C[CREATE TABLE] G[x]",
+          "Q[create table a (); copy a from stdin]"},
+         {CLIENT, "d[row]", NULL, "d[row]"},
+         {SERVER, "E[SERROR|C22P04|Mno] Z[E]", "E[22P04 no]", HIDDEN("ROLLBACK") " S"},
+         {CLIENT, "d[row] c Q[select 1]", NULL, NULL},
+         {SERVER, HIDDEN_OK " Z[I]", "Z[I]", "d[row] c Q[select 1]"});
+    TALK_CLOSED({CLIENT, "Q[create table a (); copy a from stdin]", NULL, HIDDEN("BEGIN") " S"},
+                {SERVER, HIDDEN_OK " Z[T] C[CREATE TABLE] G[x]", "C[CREATE TABLE] G[x]",
+                 "Q[create table a (); copy a from stdin]"},
+                {CLIENT, "Q[select 1]", "E[08P01 invalid frontend message type]", NULL});
+}
+
+static void test_sync_during_copy_in_does_not_end_a_hidden_transaction(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|create table a ()] B[|] E[] P[|copy a from stdin] B[|] E[] S", NULL,
+          "P[|create table a ()] B[|] " HIDDEN("BEGIN") " E P[|copy a from stdin] B[|] E H"},
+         {SERVER, "1 2 " HIDDEN_OK " C[CREATE TABLE] 1 2 G[x]", "1 2 C[CREATE TABLE] 1 2 G[x]", NULL},
+         {CLIENT, "d[row] c S", NULL, "d[row] c H"},
+         {SERVER, "C[COPY 1]", "C[COPY 1]", HIDDEN("COMMIT") " H"}, {SERVER, HIDDEN_OK, NULL, "S"},
+         {SERVER, "Z[I]", "Z[I]", NULL});
+}
+
+static void test_commit_of_a_failed_transaction_asks_nothing(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+         {CLIENT, "Q[drop index i]", NULL, "Q[drop index i]"},
+         {SERVER, MARK " C[DROP INDEX] Z[T]", MARKED " C[DROP INDEX] Z[T]", NULL},
+         {CLIENT, "Q[select x]", NULL, "Q[select x]"},
+         {SERVER, "E[SERROR|C42703|Mno] Z[E]", "E[42703 no] Z[E]", NULL},
+         {CLIENT, "P[|commit] B[|] E[] S", NULL, "P[|commit] B[|] E S"},
+         {SERVER, "1 2 C[ROLLBACK] Z[I]", "1 2 C[ROLLBACK] Z[I]", NULL});
+}
+
+static void test_a_commit_that_is_skipped_ends_nothing(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+         {CLIENT, "Q[drop index i]", NULL, "Q[drop index i]"},
+         {SERVER, MARK " C[DROP INDEX] Z[T]", MARKED " C[DROP INDEX] Z[T]", NULL},
+         {CLIENT, "P[|select x] B[|] E[] P[|commit] B[|] E[] S", NULL,
+          "P[|select x] B[|] E P[|commit] B[|] " HIDDEN(PENDING) " H"},
+         {SERVER, "E[SERROR|C42703|Mno]", "E[42703 no]", "S"}, {SERVER, "Z[E]", "Z[E]", NULL});
+}
+
+static void test_a_transaction_begun_in_a_batch_is_not_the_one_that_failed_before(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+         {CLIENT, "Q[select x]", NULL, "Q[select x]"},
+         {SERVER, "E[SERROR|C42703|Mno] Z[E]", "E[42703 no] Z[E]", NULL},
+         {CLIENT, "P[|commit] B[|] E[] H", NULL, "P[|commit] B[|] E H"},
+         {SERVER, "1 2 C[ROLLBACK]", "1 2 C[ROLLBACK]", NULL},
+         {CLIENT, "P[|drop index i] B[|] E[] H", NULL, "P[|drop index i] B[|] " HIDDEN("BEGIN") " E H"},
+         {SERVER, "1 2 " HIDDEN_OK " " MARK " C[DROP INDEX]", "1 2 " MARKED, NULL},
+         {CLIENT, "P[|commit] B[|] E[] S", NULL, "P[|commit] B[|] " HIDDEN(PENDING) " H"});
+}
+
+static void test_a_hidden_transaction_that_fails_before_the_clients_begin_is_rolled_back(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|create table a ()] B[|] E[] P[|begin] B[|] E[] S", NULL,
+          "P[|create table a ()] B[|] " HIDDEN("BEGIN") " E P[|begin] B[|] E H"},
+         {SERVER, "1 2 " HIDDEN_OK " E[SERROR|C42P07|Mexists]", "1 2 E[42P07 exists]", "S"},
+         {SERVER, "Z[E]", NULL, HIDDEN("ROLLBACK") " S"}, {SERVER, HIDDEN_OK " Z[I]", "Z[I]", NULL});
 }
 
 static void test_an_earlier_error_in_the_batch_is_shown_once(void **state)
@@ -518,6 +614,13 @@ int main(void)
         cmocka_unit_test(test_a_query_behind_a_failed_batch_is_skipped_like_the_rest),
         cmocka_unit_test(test_a_failed_batch_changes_no_block_with_what_was_skipped),
         cmocka_unit_test(test_ddl_waits_for_the_batch_that_may_have_begun_its_transaction),
+        cmocka_unit_test(test_a_query_ends_the_hidden_transaction_of_a_batch_without_sync),
+        cmocka_unit_test(test_a_script_with_ddl_may_copy_from_the_client),
+        cmocka_unit_test(test_sync_during_copy_in_does_not_end_a_hidden_transaction),
+        cmocka_unit_test(test_commit_of_a_failed_transaction_asks_nothing),
+        cmocka_unit_test(test_a_commit_that_is_skipped_ends_nothing),
+        cmocka_unit_test(test_a_transaction_begun_in_a_batch_is_not_the_one_that_failed_before),
+        cmocka_unit_test(test_a_hidden_transaction_that_fails_before_the_clients_begin_is_rolled_back),
         cmocka_unit_test(test_an_earlier_error_in_the_batch_is_shown_once),
         cmocka_unit_test(test_concurrent_index_is_reconciled_afterwards),
         cmocka_unit_test(test_protocol_violations_close_the_session),
