@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "wire/message.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -15,18 +16,11 @@ enum { MAX_COLUMNS = 8, MAX_FIELDS = 64, EVERY_LENGTH = 512 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void must(bool ok)
-{
-    if (!ok) {
-        abort();
-    }
-}
-
 /* A copy of this size exactly: the sanitizer sees a byte read past it. The caller frees. */
 static char *copy_of(struct str s)
 {
     char *copy = malloc(s.n ? s.n : 1);
-    must(copy != NULL);
+    assert(copy != NULL);
     memcpy(copy, s.n ? s.p : "", s.n);
     return copy;
 }
@@ -44,13 +38,13 @@ static void check_head(struct str at)
     struct frame_head whole = {0}, part = {0};
     struct err err;
     int found = frame_peek(at.p, at.n, &whole, &err);
-    must(found != FRAME_FOUND || (whole.total >= FRAME_HEAD && whole.type == at.p[0]));
-    must(found >= 0 || (err.kind == ERR_PEER && err.msg[0]));
+    assert(found != FRAME_FOUND || (whole.total >= FRAME_HEAD && whole.type == at.p[0]));
+    assert(found >= 0 || (err.kind == ERR_PEER && err.msg[0]));
     for (size_t n = 0; n <= FRAME_HEAD && n <= at.n; n++) {
         char *copy = copy_of((struct str){at.p, n});
         int rc = frame_peek(copy, n, &part, &err);
-        must(rc == (n < FRAME_HEAD ? FRAME_NEED_MORE : found));
-        must(rc != FRAME_FOUND || (part.total == whole.total && part.type == whole.type));
+        assert(rc == (n < FRAME_HEAD ? FRAME_NEED_MORE : found));
+        assert(rc != FRAME_FOUND || (part.total == whole.total && part.type == whole.type));
         free(copy);
     }
 }
@@ -68,7 +62,7 @@ static void read_fields(struct str body, struct fields *out)
     out->n = 0;
     while (out->n < MAX_FIELDS && message_next_field(body, &pos, &out->items[out->n])) {
         const struct message_field *f = &out->items[out->n++];
-        must(pos <= body.n && f->code != '\0' && inside(f->value, body) && f->value.p[f->value.n] == '\0');
+        assert(pos <= body.n && f->code != '\0' && inside(f->value, body) && f->value.p[f->value.n] == '\0');
     }
 }
 
@@ -79,9 +73,9 @@ static void check_fields(struct str whole, struct str part)
     struct fields all, some;
     read_fields(whole, &all);
     read_fields(part, &some);
-    must(some.n <= all.n);
+    assert(some.n <= all.n);
     for (size_t i = 0; i < some.n; i++) {
-        must(some.items[i].code == all.items[i].code && str_eq(some.items[i].value, all.items[i].value));
+        assert(some.items[i].code == all.items[i].code && str_eq(some.items[i].value, all.items[i].value));
     }
     for (size_t i = some.n; i-- > 0;) {
         struct str found = message_field(part, some.items[i].code);
@@ -89,7 +83,7 @@ static void check_fields(struct str whole, struct str part)
         while (some.items[first].code != some.items[i].code) {
             first++;
         }
-        must(str_eq(found, some.items[first].value));
+        assert(str_eq(found, some.items[first].value));
     }
 }
 
@@ -98,7 +92,7 @@ static int read_row(struct str body)
     struct str columns[MAX_COLUMNS];
     int n = message_row(body, columns, MAX_COLUMNS);
     for (int i = 0; i < n; i++) {
-        must(!columns[i].p || inside(columns[i], body));
+        assert(!columns[i].p || inside(columns[i], body));
     }
     return n;
 }
@@ -114,7 +108,7 @@ static void check_body(struct str body)
         rows += read_row((struct str){copy, n}) >= 0;
         free(copy);
     }
-    must(rows <= 1);
+    assert(rows <= 1);
 }
 
 /* --- writers --- */
@@ -124,8 +118,8 @@ static struct str body_written(const struct buf *b, char type)
 {
     struct frame_head head;
     struct err err;
-    must(!b->overflow && frame_peek(b->p, b->n, &head, &err) == FRAME_FOUND);
-    must(head.type == type && head.total == b->n);
+    assert(!b->overflow && frame_peek(b->p, b->n, &head, &err) == FRAME_FOUND);
+    assert(head.type == type && head.total == b->n);
     return frame_body(b->p, head);
 }
 
@@ -142,9 +136,9 @@ static void check_problem(const struct str parts[5])
     put_error(&b, &problem);
     struct str body = body_written(&b, 'E');
     for (size_t i = 0; i < 5; i++) {
-        must(str_eq(message_field(body, "MDHst"[i]), parts[i]));
+        assert(str_eq(message_field(body, "MDHst"[i]), parts[i]));
     }
-    must(str_eq(message_field(body, 'C'), STR("XX000")));
+    assert(str_eq(message_field(body, 'C'), STR("XX000")));
     check_body(body);
 }
 
@@ -156,11 +150,11 @@ static void check_row(const struct str *values, size_t n)
     put_bind(&b, STR(""), STR(""), values, n);
     struct str body = body_written(&b, 'B');
     struct str row = {body.p + 4, body.n - 6}; /* behind names and formats, before result formats */
-    must(message_row(row, columns, MAX_COLUMNS) == (int)n);
+    assert(message_row(row, columns, MAX_COLUMNS) == (int)n);
     for (size_t i = 0; i < n; i++) {
-        must(str_eq(columns[i], values[i]));
+        assert(str_eq(columns[i], values[i]));
     }
-    must(message_row(row, columns, n - 1) < 0);
+    assert(message_row(row, columns, n - 1) < 0);
 }
 
 /* The input, cut at its zero bytes. */

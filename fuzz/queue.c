@@ -18,6 +18,7 @@
 #include "wire/frame.h"
 #include "wire/message.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,13 +26,6 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { NAMES = 5, OUTPUT_MAX = 16 * 1024 * 1024 };
-
-static void must(bool ok)
-{
-    if (!ok) {
-        abort();
-    }
-}
 
 /* --- the server --- */
 
@@ -89,7 +83,7 @@ static void flush(struct server *s)
 {
     buf_put_str(&s->out, buf_str(&s->late));
     buf_reset(&s->late);
-    must(!s->out.overflow);
+    assert(!s->out.overflow);
 }
 
 static void put_bare(struct buf *b, char type)
@@ -252,7 +246,7 @@ static bool run(struct server *s, struct str sql, bool in_query)
     if (begins(sql, "alter table t enable electric")) {
         return complete(s, "ELECTRIC ENABLE");
     }
-    must(begins(sql, "call"));
+    assert(begins(sql, "call"));
     return begins(sql, "call electric.") ? run_marking(s, "CALL") : complete(s, "CALL");
 }
 
@@ -266,7 +260,7 @@ static size_t name_index(struct str name)
     while (i < NAMES && !str_eq(name, str_c(known[i]))) {
         i++;
     }
-    must(i < NAMES);
+    assert(i < NAMES);
     return i;
 }
 
@@ -396,7 +390,7 @@ static void on_copying(struct server *s, char type)
     if (type == 'd' || type == 'S' || type == 'H') {
         return;
     }
-    must(type == 'c' || type == 'f');
+    assert(type == 'c' || type == 'f');
     s->copying = false;
     ok = type == 'c' ? complete(s, "COPY 0") : fail(s, "57014");
     if (s->copying_in_query) {
@@ -446,7 +440,7 @@ static void on_message(struct server *s, struct frame_head head, struct str body
         on_function(s);
         return;
     default:
-        must(strchr("dcf", head.type) != NULL); /* late for a COPY that failed: ignored */
+        assert(strchr("dcf", head.type) != NULL); /* late for a COPY that failed: ignored */
     }
 }
 
@@ -457,7 +451,7 @@ static bool server_step(struct server *s)
     struct err err;
     struct str rest = s->in.n ? (struct str){s->in.p + s->in_used, s->in.n - s->in_used} : STR("");
     int found = frame_peek(rest.p, rest.n, &head, &err);
-    must(found >= 0);
+    assert(found >= 0);
     if (found == FRAME_NEED_MORE || head.total > rest.n) {
         return false;
     }
@@ -759,7 +753,7 @@ static void check(const struct talk *t, const uint8_t *schedule, size_t n)
     hold_directly(&direct, &t->text);
     hold(&x, &t->text, schedule, n);
     must_be_same(&direct.out, &x.seen, &x, t);
-    must(x.said == t->text.n);
+    assert(x.said == t->text.n);
     if (t->ordinary) {
         must_be_same(&t->text, &x.server.in, &x, t);
     }

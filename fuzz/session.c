@@ -1,32 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Both sides of a session at once. Input: pieces of {who: 1 byte, length: 1 byte, bytes}; an odd `who` is the
- * server. Whatever is said, nothing may crash, hang or leak, and what goes to the server must stay within
- * message frames.
+ * Both sides of a session at once, whatever they say. Input: pieces of {who: 1 byte, length: 1 byte, bytes};
+ * an odd `who` is the server. Nothing may crash, hang or leak, and besides:
+ *
+ *   what goes out is whole messages of the right side, whatever came in
+ *   no more ReadyForQuery goes to the client than it has asked for
+ *   a session that gives up says so to the client, unless that is in the middle of a message
+ *   the same bytes have the same effect, in whatever pieces they come
+ *
+ * The queue target holds well-formed talks, and compares.
  */
 #include "proxy/session.h"
+#include "base/buf.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "wire/frame.h"
+#include "wire/message.h"
 
-#include <stddef.h>
+#include <assert.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static const char client_types[] = "QPBDECSHFdcfX";
+static const char server_types[] = "12CDEGHIKNRSTVWZAcdnstv3";
+
 struct ends {
+    struct buf to_client, to_server;
+    struct buf from_client;
     bool closed;
 };
 
-static void swallow(void *ctx, const char *p, size_t n)
+static void to_client(void *ctx, const char *p, size_t n)
 {
-    (void)ctx;
-    volatile char sink = 0;
-    for (size_t i = 0; i < n; i++) {
-        sink ^= p[i]; /* lets the sanitizer see every byte that is sent */
-    }
-    (void)sink;
+    struct ends *e = ctx;
+    buf_put(&e->to_client, p, n);
+}
+
+static void to_server(void *ctx, const char *p, size_t n)
+{
+    struct ends *e = ctx;
+    buf_put(&e->to_server, p, n);
 }
 
 static void flush(void *ctx)
@@ -40,26 +56,111 @@ static void on_close(void *ctx)
     e->closed = true;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+struct counts {
+    size_t ready;    /* ReadyForQuery */
+    size_t requests; /* what is answered by it */
+    char last;       /* type of the last message, whole or not */
+    bool whole;      /* it is all there */
+};
+
+/* types NULL: stops at the first byte that is no message. */
+static struct counts count(const struct buf *b, const char *types)
 {
-    static const struct session_out out = {swallow, swallow, flush, flush, on_close};
-    struct ends ends = {0};
-    struct session_counters counters = {0};
+    struct counts c = {.whole = true};
+    struct frame_head head;
     struct err err;
-    log_set_level(LOG_ERROR);
-    struct session *s = session_new(&out, &ends, "", &counters);
-    for (size_t at = 0; at + 2 <= size && !ends.closed;) {
-        size_t n = data[at + 1];
-        n = n < size - at - 2 ? n : size - at - 2;
-        char *copy = malloc(n ? n : 1); /* of this size exactly: a read past it is seen */
-        memcpy(copy, data + at + 2, n);
-        int rc = data[at] & 1 ? session_feed_server(s, copy, n, &err) : session_feed_client(s, copy, n, &err);
-        free(copy);
-        if (rc < 0) {
+    for (size_t at = 0; at < b->n; at += head.total) {
+        int found = frame_peek(b->p + at, b->n - at, &head, &err);
+        assert(!types || found >= 0);
+        c.whole = found == FRAME_FOUND && head.total <= b->n - at;
+        if (found != FRAME_FOUND) {
             break;
         }
+        assert(!types || (head.type && strchr(types, head.type)));
+        c.last = head.type;
+        c.ready += head.type == 'Z';
+        c.requests += head.type == 'Q' || head.type == 'F' || head.type == 'S';
+    }
+    return c;
+}
+
+static void check(const struct ends *e, int rc)
+{
+    struct counts client = count(&e->to_client, server_types);
+    struct counts asked = count(&e->from_client, NULL);
+    count(&e->to_server, client_types);
+    assert(client.ready <= asked.requests);
+    assert(rc == 0 || e->closed);
+    assert(!e->closed || !client.whole || client.last == 'E');
+}
+
+/* Feeds a piece in parts; stops when the session is over. */
+static int feed(struct session *s, struct ends *e, bool server, const uint8_t *p, size_t n, size_t part)
+{
+    struct err err;
+    int rc = 0;
+    for (size_t at = 0; at < n && rc == 0 && !e->closed; at += part) {
+        size_t most = n - at < part ? n - at : part;
+        char *copy = malloc(most); /* of this size exactly: a read past it is seen */
+        memcpy(copy, p + at, most);
+        if (server) {
+            rc = session_feed_server(s, copy, most, &err);
+        } else {
+            buf_put(&e->from_client, copy, most);
+            rc = session_feed_client(s, copy, most, &err);
+        }
+        free(copy);
+    }
+    return rc;
+}
+
+static void hold(struct ends *e, const uint8_t *data, size_t size, size_t part)
+{
+    static const struct session_out out = {to_client, to_server, flush, flush, on_close};
+    struct session_counters counters = {0};
+    int rc = 0;
+    *e = (struct ends){.to_client = BUF_INIT(2 * LIMIT_OUTPUT),
+                       .to_server = BUF_INIT(2 * LIMIT_OUTPUT),
+                       .from_client = BUF_INIT(LIMIT_OUTPUT)};
+    struct session *s = session_new(&out, e, "", &counters);
+    for (size_t at = 0; at + 2 <= size && rc == 0 && !e->closed;) {
+        size_t n = data[at + 1];
+        n = n < size - at - 2 ? n : size - at - 2;
+        rc = feed(s, e, data[at] & 1, data + at + 2, n, part);
         at += 2 + n;
     }
+    check(e, rc);
     session_free(s);
+}
+
+static void release(struct ends *e)
+{
+    buf_deinit(&e->to_client);
+    buf_deinit(&e->to_server);
+    buf_deinit(&e->from_client);
+}
+
+static void assert_same(const struct buf *whole, const struct buf *bytes)
+{
+    if (!str_eq(buf_str(whole), buf_str(bytes))) {
+        fprintf(stderr, "in one piece: ");
+        fwrite(whole->p, 1, whole->n, stderr);
+        fprintf(stderr, "\nbyte by byte: ");
+        fwrite(bytes->p, 1, bytes->n, stderr);
+        fputc('\n', stderr);
+        abort();
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct ends whole, bytes;
+    log_set_level(LOG_ERROR);
+    hold(&whole, data, size, SIZE_MAX / 2);
+    hold(&bytes, data, size, 1);
+    assert_same(&whole.to_client, &bytes.to_client);
+    assert_same(&whole.to_server, &bytes.to_server);
+    release(&whole);
+    release(&bytes);
     return 0;
 }

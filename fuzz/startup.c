@@ -8,19 +8,13 @@
 #include "base/buf.h"
 #include "base/limits.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 enum { HEAD = 8, EVERY_LENGTH = 512 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool ok)
-{
-    if (!ok) {
-        abort();
-    }
-}
 
 static void put_pair(struct buf *b, struct str name, struct str value)
 {
@@ -61,15 +55,15 @@ static void write_again(struct buf *b, const struct startup *su)
 
 static void must_be_same(const struct startup *a, const struct startup *b)
 {
-    must(b->kind == STARTUP_SESSION && a->major == b->major && a->minor == b->minor);
-    must(str_eq(a->user, b->user) && str_eq(a->database, b->database) && a->replication == b->replication);
-    must(a->n == b->n && a->unknown_n == b->unknown_n);
+    assert(b->kind == STARTUP_SESSION && a->major == b->major && a->minor == b->minor);
+    assert(str_eq(a->user, b->user) && str_eq(a->database, b->database) && a->replication == b->replication);
+    assert(a->n == b->n && a->unknown_n == b->unknown_n);
     for (size_t i = 0; i < a->n; i++) {
-        must(str_eq(a->parameters[i].name, b->parameters[i].name) &&
+        assert(str_eq(a->parameters[i].name, b->parameters[i].name) &&
              str_eq(a->parameters[i].value, b->parameters[i].value));
     }
     for (size_t i = 0; i < a->unknown_n; i++) {
-        must(str_eq(a->unknown[i], b->unknown[i]));
+        assert(str_eq(a->unknown[i], b->unknown[i]));
     }
 }
 
@@ -79,7 +73,7 @@ static void check_round_trip(const struct startup *su)
     struct startup again;
     struct err err;
     write_again(&b, su);
-    must(startup_parse(finish(&b), &again, &err) == 0);
+    assert(startup_parse(finish(&b), &again, &err) == 0);
     must_be_same(su, &again);
 }
 
@@ -87,21 +81,21 @@ static void check_round_trip(const struct startup *su)
 static void check_text(struct str s, struct str packet)
 {
     if (s.n > 0) {
-        must(s.p >= packet.p + HEAD && s.p + s.n < packet.p + packet.n);
-        must(!memchr(s.p, '\0', s.n) && s.p[s.n] == '\0');
+        assert(s.p >= packet.p + HEAD && s.p + s.n < packet.p + packet.n);
+        assert(!memchr(s.p, '\0', s.n) && s.p[s.n] == '\0');
     }
 }
 
 static void check_session(const struct startup *su, struct str packet)
 {
-    must(su->n <= STARTUP_PARAMETERS && su->unknown_n <= STARTUP_PARAMETERS);
+    assert(su->n <= STARTUP_PARAMETERS && su->unknown_n <= STARTUP_PARAMETERS);
     check_text(su->user, packet);
     check_text(su->database, packet);
-    must(su->database.n > 0 || su->user.n == 0);
+    assert(su->database.n > 0 || su->user.n == 0);
     for (size_t i = 0; i < su->n; i++) {
         check_text(su->parameters[i].name, packet);
         check_text(su->parameters[i].value, packet);
-        must(su->parameters[i].name.n > 0);
+        assert(su->parameters[i].name.n > 0);
     }
     for (size_t i = 0; i < su->unknown_n; i++) {
         check_text(su->unknown[i], packet);
@@ -114,16 +108,16 @@ static void check_packet(struct str packet)
     struct startup su;
     struct err err;
     if (startup_parse(packet, &su, &err) < 0) {
-        must((err.kind == ERR_PEER || err.kind == ERR_LIMIT) && err.msg[0]);
+        assert((err.kind == ERR_PEER || err.kind == ERR_LIMIT) && err.msg[0]);
         return;
     }
     switch (su.kind) {
     case STARTUP_SSL:
     case STARTUP_GSSENC:
-        must(packet.n == HEAD);
+        assert(packet.n == HEAD);
         return;
     case STARTUP_CANCEL:
-        must(packet.n == HEAD + 8);
+        assert(packet.n == HEAD + 8);
         return;
     case STARTUP_SESSION:
         if (su.major == 3) {
@@ -142,16 +136,16 @@ static int check_arrival(struct str in, size_t *out_total)
     for (size_t n = 0; n < in.n; n += step) {
         size_t total = 0;
         char *copy = malloc(n ? n : 1);
-        must(copy != NULL);
+        assert(copy != NULL);
         memcpy(copy, in.p, n);
         int rc = startup_peek(copy, n, &total, &err);
         free(copy);
         if (n < 4) {
-            must(rc == STARTUP_NEED_MORE);
+            assert(rc == STARTUP_NEED_MORE);
         } else if (last < 0) {
-            must(rc == last);
+            assert(rc == last);
         } else {
-            must(total == *out_total && rc == (n < total ? STARTUP_NEED_MORE : STARTUP_FOUND));
+            assert(total == *out_total && rc == (n < total ? STARTUP_NEED_MORE : STARTUP_FOUND));
         }
     }
     return last;
@@ -163,9 +157,9 @@ static void read_packet(struct str in)
     if (check_arrival(in, &total) != STARTUP_FOUND) {
         return;
     }
-    must(total >= HEAD && total <= in.n && total <= LIMIT_STARTUP_PACKET);
+    assert(total >= HEAD && total <= in.n && total <= LIMIT_STARTUP_PACKET);
     char *packet = malloc(total);
-    must(packet != NULL);
+    assert(packet != NULL);
     memcpy(packet, in.p, total);
     check_packet((struct str){packet, total});
     free(packet);
@@ -194,12 +188,12 @@ static void write_packet(struct str in)
     }
     b.max++;
     struct str packet = finish(&b);
-    must(startup_peek(packet.p, packet.n, &total, &err) == STARTUP_FOUND && total == packet.n);
+    assert(startup_peek(packet.p, packet.n, &total, &err) == STARTUP_FOUND && total == packet.n);
     if (startup_parse(packet, &su, &err) == 0) {
-        must(su.n + su.unknown_n + known == pairs);
+        assert(su.n + su.unknown_n + known == pairs);
         check_session(&su, packet);
     } else {
-        must(err.kind == ERR_LIMIT && pairs > STARTUP_PARAMETERS);
+        assert(err.kind == ERR_LIMIT && pairs > STARTUP_PARAMETERS);
     }
 }
 

@@ -13,6 +13,7 @@
 #include "sql/intent.h"
 #include "sql/lex.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include <pg_query.h>
@@ -25,13 +26,6 @@ enum {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void must(bool ok)
-{
-    if (!ok) {
-        abort();
-    }
-}
-
 /* --- the filter --- */
 
 /* A text that is plain by its beginning must begin with a plain statement: the rest is streamed unread. */
@@ -40,7 +34,7 @@ static void check_beginnings(struct str text, bool std_strings, const struct sta
     size_t step = text.n / EVERY_LENGTH + 1;
     for (size_t i = 0; i < text.n; i += step) {
         if (statement_is_plain((struct str){text.p, i}, false, std_strings)) {
-            must(n > 0 && list[0].kind == STATEMENT_PLAIN);
+            assert(n > 0 && list[0].kind == STATEMENT_PLAIN);
         }
     }
 }
@@ -48,7 +42,7 @@ static void check_beginnings(struct str text, bool std_strings, const struct sta
 static void check_filter(struct str text, bool std_strings, const struct statement *list, size_t n)
 {
     if (statement_is_plain(text, true, std_strings)) {
-        must(n == 0 || (n == 1 && list[0].kind == STATEMENT_PLAIN));
+        assert(n == 0 || (n == 1 && list[0].kind == STATEMENT_PLAIN));
     }
     check_beginnings(text, std_strings, list, n);
 }
@@ -57,10 +51,10 @@ static void check_slices(struct str text, const struct statement *list, size_t n
 {
     size_t end = 0;
     for (size_t i = 0; i < n; i++) {
-        must(list[i].offset >= end && list[i].text.n > 0);
-        must(list[i].text.p == text.p + list[i].offset);
+        assert(list[i].offset >= end && list[i].text.n > 0);
+        assert(list[i].text.p == text.p + list[i].offset);
         end = list[i].offset + list[i].text.n;
-        must(end <= text.n);
+        assert(end <= text.n);
     }
 }
 
@@ -89,11 +83,11 @@ static void check_tokens(struct str text, const PgQuery__ScanResult *scan)
     for (size_t i = 0; i < scan->n_tokens; i++) {
         if (is_structure(scan->tokens[i]->token)) {
             struct token t = next_structure(&l);
-            must(t.kind == TOKEN_PUNCT && t.offset == (size_t)scan->tokens[i]->start);
-            must(t.text.p[0] == (char)scan->tokens[i]->token);
+            assert(t.kind == TOKEN_PUNCT && t.offset == (size_t)scan->tokens[i]->start);
+            assert(t.text.p[0] == (char)scan->tokens[i]->token);
         }
     }
-    must(next_structure(&l).kind == TOKEN_END);
+    assert(next_structure(&l).kind == TOKEN_END);
 }
 
 static void compare_with_scanner(struct str text, const char *sql)
@@ -102,7 +96,7 @@ static void compare_with_scanner(struct str text, const char *sql)
     if (!r.error) {
         PgQuery__ScanResult *scan =
             pg_query__scan_result__unpack(NULL, r.pbuf.len, (const uint8_t *)r.pbuf.data);
-        must(scan != NULL);
+        assert(scan != NULL);
         check_tokens(text, scan);
         pg_query__scan_result__free_unpacked(scan, NULL);
     }
@@ -238,20 +232,20 @@ static void check_cut(struct str text, const struct statement *s, const PgQuery_
 {
     size_t from = (size_t)raw->stmt_location;
     size_t n = raw->stmt_len ? (size_t)raw->stmt_len : text.n - from;
-    must(from + n <= text.n);
-    must(str_eq(str_trim((struct str){text.p + from, n}), s->text));
+    assert(from + n <= text.n);
+    assert(str_eq(str_trim((struct str){text.p + from, n}), s->text));
 }
 
 static void check_statements(struct str text, const PgQuery__ParseResult *tree, const struct statement *list,
                              size_t n)
 {
-    must(tree->n_stmts == n);
+    assert(tree->n_stmts == n);
     for (size_t i = 0; i < n; i++) {
         const PgQuery__Node *node = tree->stmts[i]->stmt;
         check_cut(text, &list[i], tree->stmts[i]);
-        must(kinds_of(node) & 1u << list[i].kind);
+        assert(kinds_of(node) & 1u << list[i].kind);
         if (list[i].kind == STATEMENT_COMMIT || list[i].kind == STATEMENT_ROLLBACK) {
-            must(list[i].chain == node->transaction_stmt->chain);
+            assert(list[i].chain == node->transaction_stmt->chain);
         }
     }
 }
@@ -262,7 +256,7 @@ static void compare_with_grammar(struct str text, const char *sql, const struct 
     if (!r.error) {
         PgQuery__ParseResult *tree =
             pg_query__parse_result__unpack(NULL, r.parse_tree.len, (const uint8_t *)r.parse_tree.data);
-        must(tree != NULL);
+        assert(tree != NULL);
         check_statements(text, tree, list, n);
         pg_query__parse_result__free_unpacked(tree, NULL);
     }
@@ -317,7 +311,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct intent *intents;
         size_t n_intents;
         if (list[i].kind == STATEMENT_DDL) {
-            must(intent_list(&a, list[i].text, &intents, &n_intents) == 0);
+            assert(intent_list(&a, list[i].text, &intents, &n_intents) == 0);
         }
     }
     return 0;

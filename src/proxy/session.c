@@ -147,10 +147,12 @@ static void tell_and_close(struct session *s, enum proxy_error e, enum log_level
     struct proxy_error_text text;
     struct problem problem = proxy_fatal(e, NULL, &text);
     log_write(level, s->log_prefix, "closing the session: %s", text.message);
-    struct buf b = BUF_INIT(LIMIT_HELD_FRAME);
-    put_error(&b, &problem);
-    send_client(s, &b);
-    buf_deinit(&b);
+    if (s->server_left == 0 || s->server_left_dropped) { /* not into the middle of a row */
+        struct buf b = BUF_INIT(LIMIT_HELD_FRAME);
+        put_error(&b, &problem);
+        send_client(s, &b);
+        buf_deinit(&b);
+    }
     s->out.close(s->ctx);
 }
 

@@ -263,6 +263,9 @@ static enum outcome on_copy_end(struct session *s, const struct incoming *in)
 
 static enum outcome on_terminate(struct session *s, const struct incoming *in)
 {
+    if (in->head.total != FRAME_HEAD) {
+        return malformed(s);
+    }
     s->terminated = true; /* the server answers what came before, then closes; so shall we */
     return forward(s, in);
 }

@@ -536,9 +536,11 @@ static enum verdict judge(struct session *s, const struct server_rule *rule, str
     }
     if (head.type == 'E') {
         on_large_error(s);
+    } else if (head.type != 'N' && head.type != 'S') {
+        session_fatal(s, PROXY_BAD_SERVER_MESSAGE); /* no other can be that long */
+        return DROP;
     }
-    bool mark = head.type == 'N' && str_eq(message_field(body_of(frame), 'C'), STR("UB001"));
-    return mark ? DROP : PASS; /* no guard of ours says that much */
+    return PASS; /* no guard of ours says that much */
 }
 
 /* Rows of the client's change nothing: all that are there go on in one piece. */

@@ -580,9 +580,28 @@ static void test_protocol_violations_close_the_session(void **state)
     (void)state;
     TALK_CLOSED({CLIENT, "y[what]", "E[08P01 invalid frontend message type]", NULL});
     TALK_CLOSED({CLIENT, "Q", "E[08P01 invalid message format]", NULL});
+    TALK_CLOSED({CLIENT, "X[what]", "E[08P01 invalid message format]", NULL});
     TALK_CLOSED({SERVER, "y[what]", "E[08P01 the server sent what is no PostgreSQL message]", NULL});
     TALK_CLOSED({CLIENT, "P[|select 1] S", NULL, "P[|select 1] S"},
                 {SERVER, "Z[I]", "E[08P01 the server is ready although answers are missing]", NULL});
+}
+
+static void test_an_error_is_not_put_into_the_middle_of_a_message(void **state)
+{
+    static const struct session_out out = {to_client, to_server, flush, flush, on_close};
+    struct talk t = {.to_client = BUF_INIT(1000), .to_server = BUF_INIT(1000)};
+    struct session_counters counters = {0};
+    (void)state;
+    t.session = session_new(&out, &t, "", &counters);
+    say(&t, CLIENT, "Q\0\0\0\015select 1", 14);
+    say(&t, SERVER, "D\0\0\1\0half a row", 15);
+    say(&t, CLIENT, "y\0\0\0\4", 5);
+    assert_true(t.closed);
+    assert_int_equal(t.to_client.n, 15);
+    assert_memory_equal(t.to_client.p, "D\0\0\1\0half a row", 15);
+    session_free(t.session);
+    buf_deinit(&t.to_client);
+    buf_deinit(&t.to_server);
 }
 
 static void test_what_came_before_terminate_is_answered(void **state)
@@ -624,6 +643,7 @@ int main(void)
         cmocka_unit_test(test_an_earlier_error_in_the_batch_is_shown_once),
         cmocka_unit_test(test_concurrent_index_is_reconciled_afterwards),
         cmocka_unit_test(test_protocol_violations_close_the_session),
+        cmocka_unit_test(test_an_error_is_not_put_into_the_middle_of_a_message),
         cmocka_unit_test(test_what_came_before_terminate_is_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
