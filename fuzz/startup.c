@@ -60,7 +60,7 @@ static void must_be_same(const struct startup *a, const struct startup *b)
     assert(a->n == b->n && a->unknown_n == b->unknown_n);
     for (size_t i = 0; i < a->n; i++) {
         assert(str_eq(a->parameters[i].name, b->parameters[i].name) &&
-             str_eq(a->parameters[i].value, b->parameters[i].value));
+               str_eq(a->parameters[i].value, b->parameters[i].value));
     }
     for (size_t i = 0; i < a->unknown_n; i++) {
         assert(str_eq(a->unknown[i], b->unknown[i]));

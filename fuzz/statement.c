@@ -58,6 +58,45 @@ static void check_slices(struct str text, const struct statement *list, size_t n
     }
 }
 
+/* --- arriving --- */
+
+static void check_arrival(struct arena *a, struct str text, bool std_strings, size_t step,
+                          const struct statement *list, size_t n)
+{
+    struct splitter s;
+    struct err err;
+    splitter_init(&s, a, std_strings, false);
+    for (size_t at = 0; at < text.n; at += step) {
+        char *copy = malloc(at + 1); /* elsewhere each time, and of this size exactly */
+        memcpy(copy, text.p, at);
+        assert(splitter_feed(&s, (struct str){copy, at}, false, &err) == 0);
+        free(copy);
+    }
+    assert(splitter_feed(&s, text, true, &err) == 0 && s.n == n);
+    for (size_t i = 0; i < n; i++) {
+        assert(s.items[i].offset == list[i].offset && str_eq(s.items[i].text, list[i].text));
+        assert(s.items[i].kind == list[i].kind);
+    }
+}
+
+/* Plain neighbours in one. */
+static void check_joined(struct arena *a, struct str text, bool std_strings, const struct statement *list,
+                         size_t n)
+{
+    struct splitter s;
+    struct err err;
+    splitter_init(&s, a, std_strings, true);
+    assert(splitter_feed(&s, text, true, &err) == 0);
+    size_t i = 0;
+    for (size_t k = 0; k < s.n; i += s.items[k++].count) {
+        const struct statement *first = &list[i], *last = &list[i + s.items[k].count - 1];
+        assert(s.items[k].offset == first->offset && s.items[k].kind == first->kind);
+        assert(s.items[k].offset + s.items[k].text.n == last->offset + last->text.n);
+        assert(s.items[k].count == 1 || first->kind == STATEMENT_PLAIN);
+    }
+    assert(i == n);
+}
+
 /* --- the server's scanner --- */
 
 static bool is_structure(PgQuery__Token t)
@@ -304,6 +343,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     check_slices(text, list, n);
     check_filter(text, std_strings, list, n);
+    if (size <= GRAMMAR_MAX) {
+        check_arrival(&a, text, std_strings, text.n / EVERY_LENGTH + 1, list, n);
+        check_joined(&a, text, std_strings, list, n);
+    }
     if (std_strings && size <= GRAMMAR_MAX) {
         compare(&a, text, list, n);
     }

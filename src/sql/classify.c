@@ -225,6 +225,13 @@ struct mentions {
     bool end;
 };
 
+static void note_word(struct mentions *m, struct str text)
+{
+    struct token word = {.kind = TOKEN_WORD, .text = text};
+    m->ddl |= is_any(&word, (const char *const[]){"alter", "create", "drop", "electric", "execute", NULL});
+    m->end |= is_any(&word, (const char *const[]){"commit", "rollback", NULL});
+}
+
 static void note_mentions(struct mentions *m, struct str body)
 {
     for (size_t i = 0; i < body.n;) {
@@ -232,10 +239,9 @@ static void note_mentions(struct mentions *m, struct str body)
         while (i < body.n && is_body_byte(body.p[i])) {
             i++;
         }
-        struct token word = {.kind = TOKEN_WORD, .text = {body.p + from, i - from}};
-        m->ddl |=
-            is_any(&word, (const char *const[]){"alter", "create", "drop", "electric", "execute", NULL});
-        m->end |= is_any(&word, (const char *const[]){"commit", "rollback", NULL});
+        if (i > from && memchr("acderACDER", body.p[from], 10)) { /* most words are none of them */
+            note_word(m, (struct str){body.p + from, i - from});
+        }
         i += i == from;
     }
 }

@@ -144,17 +144,19 @@ static size_t continuation(const struct lex *l, size_t pos)
     return 0;
 }
 
+/* The next place that may end a string, or the end of the text: most of a long literal is passed by memchr().
+ */
+static size_t next_quote(const struct lex *l, size_t pos, enum token_kind kind)
+{
+    const char *quote =
+        kind == TOKEN_ESCAPE_STRING ? l->text.p + pos : memchr(l->text.p + pos, '\'', l->text.n - pos);
+    return quote ? (size_t)(quote - l->text.p) : l->text.n;
+}
+
 /* Past the string whose content begins at pos; 0 when it has no end. */
 static size_t string_end(const struct lex *l, size_t pos, enum token_kind kind)
 {
-    while (pos < l->text.n) {
-        if (kind != TOKEN_ESCAPE_STRING) {
-            const char *quote = memchr(l->text.p + pos, '\'', l->text.n - pos);
-            if (!quote) {
-                return 0;
-            }
-            pos = (size_t)(quote - l->text.p);
-        }
+    while (pos < l->text.n && (pos = next_quote(l, pos, kind)) < l->text.n) {
         char c = l->text.p[pos++];
         if (c == '\\' && kind == TOKEN_ESCAPE_STRING) {
             pos++;

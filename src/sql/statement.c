@@ -117,18 +117,6 @@ bool statement_is_plain(struct str text, bool complete, bool std_strings)
 
 enum head { HEAD_START, HEAD_CREATE, HEAD_OR, HEAD_REPLACE, HEAD_ROUTINE, HEAD_OTHER };
 
-struct splitter {
-    struct lex lex;
-    /* of the statement being read: */
-    size_t start;      /* behind the last ';' */
-    bool any;          /* a token was seen */
-    size_t parens;     /* open ones */
-    enum head head;    /* how much of CREATE [OR REPLACE] FUNCTION was seen */
-    bool body;         /* inside BEGIN ATOMIC … END */
-    size_t cases;      /* open CASE in the body's statement */
-    struct token prev; /* token before */
-};
-
 static enum head next_head(enum head head, const struct token *t)
 {
     bool routine = token_is_word(t, "function") || token_is_word(t, "procedure");
@@ -165,7 +153,7 @@ static void track_body(struct splitter *s, const struct token *t)
 
 static void track(struct splitter *s, const struct token *t)
 {
-    s->head = next_head(s->head, t);
+    s->head = next_head((enum head)s->head, t);
     if (token_is_punct(t, '(')) {
         s->parens++;
     } else if (token_is_punct(t, ')')) {
@@ -189,67 +177,138 @@ static bool separates(struct splitter *s, const struct token *t)
     return !s->body;
 }
 
-/* The next text between separators; *any tells whether a statement is in it. False at the end of the input.
- */
-static bool next_piece(struct splitter *s, struct str *piece, bool *any)
+void splitter_init(struct splitter *s, struct arena *a, bool std_strings, bool join)
 {
-    if (s->start > s->lex.text.n) {
+    *s = (struct splitter){.lex = lex_init(STR(""), std_strings), .arena = a, .join = join};
+}
+
+/* The longest look that the lexer takes behind a token, save behind a string and a lone $. */
+enum { LOOKAHEAD = 3 };
+
+/* Whatever follows, the token stays what it is. A string may go on behind a newline, a $ be the first of
+ * $tag$. */
+static bool is_final(const struct splitter *s, const struct token *t)
+{
+    struct lex behind = s->lex;
+    if (t->kind == TOKEN_END || t->kind == TOKEN_UNTERMINATED || behind.pos + LOOKAHEAD > behind.text.n) {
         return false;
     }
-    struct splitter fresh = {.lex = s->lex, .start = s->start};
-    *s = fresh;
-    struct token t;
-    for (t = lex_next(&s->lex); t.kind != TOKEN_END && !separates(s, &t); t = lex_next(&s->lex)) {
-        track(s, &t);
+    char last = t->text.p[t->text.n - 1];
+    if (last == '\'') {
+        return lex_skip_blank(&behind) && behind.pos < behind.text.n;
     }
-    *piece = (struct str){s->lex.text.p + s->start, t.offset - s->start};
-    *any = s->any;
-    s->start = t.kind == TOKEN_END ? s->lex.text.n + 1 : t.offset + 1;
+    if (t->kind == TOKEN_OTHER && last == '$') {
+        lex_next(&behind);
+        return behind.pos < behind.text.n;
+    }
     return true;
 }
 
-struct list {
-    struct statement *items;
-    size_t n;
-    size_t cap;
-};
-
-static struct statement *add(struct arena *a, struct list *list)
+/* False when more of the text has to come first. A token that was incomplete is tried again when there is
+ * twice as much of it, so that the work on a long one stays linear. */
+static bool next_token(struct splitter *s, bool complete, struct token *out)
 {
-    if (list->n == list->cap) {
-        size_t cap = list->cap ? list->cap * 2 : 8;
-        struct statement *grown = arena_alloc_array(a, cap, sizeof *grown);
-        if (list->n) {
-            memcpy(grown, list->items, list->n * sizeof *grown);
-        }
-        list->items = grown;
-        list->cap = cap;
+    size_t from = s->lex.pos, have = s->lex.text.n - from;
+    if (!complete && have < s->retry) {
+        return false;
     }
-    return &list->items[list->n++];
+    *out = lex_next(&s->lex);
+    if (complete || is_final(s, out)) {
+        s->retry = 0;
+        return true;
+    }
+    s->lex.pos = from;
+    s->retry = 2 * have;
+    return false;
+}
+
+/* Up to the next ';' that separates, or the end: *out_t. False: more of the text has to come first. */
+static bool find_separator(struct splitter *s, bool complete, struct token *out_t)
+{
+    while (next_token(s, complete, out_t)) {
+        if (out_t->kind == TOKEN_END || separates(s, out_t)) {
+            return true;
+        }
+        track(s, out_t);
+    }
+    return false;
+}
+
+static struct statement *new_item(struct splitter *s)
+{
+    if (s->n == s->cap) {
+        s->cap = s->cap ? s->cap * 2 : 8;
+        struct statement *grown = arena_alloc_array(s->arena, s->cap, sizeof *grown);
+        if (s->n) {
+            memcpy(grown, s->items, s->n * sizeof *grown);
+        }
+        s->items = grown;
+    }
+    return &s->items[s->n++];
+}
+
+/* The statement between s->start and `end`. */
+static void add(struct splitter *s, size_t end)
+{
+    const char *text = s->lex.text.p;
+    struct str piece = str_trim((struct str){text + s->start, end - s->start});
+    struct statement st = {.text = piece, .offset = (size_t)(piece.p - text), .count = 1};
+    classify_statement(s->arena, &st, s->lex.std_strings);
+    struct statement *last = s->n ? &s->items[s->n - 1] : NULL;
+    if (s->join && last && st.kind == STATEMENT_PLAIN && last->kind == STATEMENT_PLAIN) {
+        last->text.n = st.offset + st.text.n - last->offset;
+        last->count++;
+    } else if (s->n == LIMIT_SEGMENTS) {
+        s->too_many = true;
+    } else {
+        *new_item(s) = st;
+    }
+}
+
+/* Behind the separator, or the end, at t. */
+static void begin_statement(struct splitter *s, const struct token *t)
+{
+    s->start = t->offset + t->text.n;
+    s->any = false;
+    s->parens = 0;
+    s->head = HEAD_START;
+    s->body = false;
+    s->cases = 0;
+    s->prev = (struct token){0};
+}
+
+int splitter_feed(struct splitter *s, struct str text, bool complete, struct err *err)
+{
+    struct token t = {0};
+    s->lex.text = text.p ? text : STR("");
+    s->prev.text.p = s->lex.text.p + s->prev.offset;
+    while (!s->too_many && find_separator(s, complete, &t)) {
+        if (s->any) {
+            add(s, t.offset);
+        }
+        begin_statement(s, &t);
+        if (t.kind == TOKEN_END) {
+            break;
+        }
+    }
+    for (size_t i = 0; complete && i < s->n; i++) {
+        s->items[i].text.p = s->lex.text.p + s->items[i].offset;
+    }
+    return s->too_many ? err_set_sqlstate(err, ERR_LIMIT, "54000", "more than %d statements in one query",
+                                          LIMIT_SEGMENTS)
+                       : 0;
 }
 
 int statement_split(struct arena *a, struct str text, bool std_strings, struct statement **out, size_t *n,
                     struct err *err)
 {
-    struct splitter s = {.lex = lex_init(text, std_strings)};
-    struct list list = {0};
-    struct str piece;
-    bool any;
-    while (next_piece(&s, &piece, &any)) {
-        if (!any) {
-            continue;
-        }
-        if (list.n == LIMIT_SEGMENTS) {
-            return err_set_sqlstate(err, ERR_LIMIT, "54000", "more than %d statements in one query",
-                                    LIMIT_SEGMENTS);
-        }
-        struct statement *st = add(a, &list);
-        st->text = str_trim(piece);
-        st->offset = (size_t)(st->text.p - s.lex.text.p);
-        classify_statement(a, st, std_strings);
+    struct splitter s;
+    splitter_init(&s, a, std_strings, false);
+    if (splitter_feed(&s, text, true, err) < 0) {
+        return -1;
     }
-    *out = list.items;
-    *n = list.n;
+    *out = s.items;
+    *n = s.n;
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "sql/lex.h"
 
 enum statement_kind {
     STATEMENT_PLAIN,                  /* the server's business alone */
@@ -31,10 +32,11 @@ struct statement {
     /* Without the ';' and without white space at both ends; with its comments: the text may end in a line
      * comment, so nothing may be put behind it on the same line. A slice of the input. */
     struct str text;
-    size_t offset;   /* of text in the input, in bytes */
+    size_t offset; /* of text in the input, in bytes */
     const char *tag; /* STATEMENT_ELECTRIFY: the command tag of the statement that it stands for; static */
-    bool chain;      /* COMMIT or ROLLBACK AND CHAIN */
-    bool wrap; /* DO whose body may do DDL and does not end transactions: run it in a transaction block */
+    bool chain;    /* COMMIT or ROLLBACK AND CHAIN */
+    bool wrap;     /* DO whose body may do DDL and does not end transactions: run it in a transaction block */
+    size_t count;  /* 1; more when plain neighbours were joined (struct splitter) */
 };
 
 /*
@@ -43,6 +45,34 @@ struct statement {
  * alone.
  */
 bool statement_is_plain(struct str text, bool complete, bool std_strings);
+
+/*
+ * Cuts a text while it arrives: what has been looked at is not looked at again, save the token at the end. As
+ * statement_split() does it, but plain statements that follow each other are joined to one entry, if wanted.
+ */
+struct splitter {
+    struct lex lex;
+    struct arena *arena;
+    bool join;
+    size_t retry; /* the token at lex.pos was not complete: so many bytes from there are worth another try */
+    /* of the statement being read: */
+    size_t start;      /* behind the last ';' */
+    bool any;          /* a token was seen */
+    size_t parens;     /* open ones */
+    int head;          /* how much of CREATE [OR REPLACE] FUNCTION was seen */
+    bool body;         /* inside BEGIN ATOMIC … END */
+    size_t cases;      /* open CASE in the body's statement */
+    struct token prev; /* token before; its text is valid during a call only */
+    /* what was found, in the arena: */
+    struct statement *items;
+    size_t n, cap;
+    bool too_many;
+};
+
+void splitter_init(struct splitter *s, struct arena *a, bool std_strings, bool join);
+/* `text` begins as it did in the calls before. Until it is complete the list is not for use; then its texts
+ * are slices of this `text`. Fails with ERR_LIMIT past LIMIT_SEGMENTS, from then on. */
+MUST_USE int splitter_feed(struct splitter *s, struct str text, bool complete, struct err *err);
 
 /*
  * Cuts the text at the ';' that separate statements; empty statements are left out. *out is in the arena, the

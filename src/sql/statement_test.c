@@ -406,6 +406,59 @@ static char *repeat(const char *unit, size_t times)
     return text;
 }
 
+/* ---- arriving in pieces ---- */
+
+static void check_cut_at(struct str text, size_t at, const struct statement *list, size_t n)
+{
+    struct splitter s;
+    struct err err = ERR_INIT;
+    splitter_init(&s, &arena, true, false);
+    assert_int_equal(splitter_feed(&s, (struct str){text.p, at}, false, &err), 0);
+    assert_int_equal(splitter_feed(&s, text, true, &err), 0);
+    assert_int_equal(s.n, n);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(s.items[i].offset, list[i].offset);
+        assert_true(str_eq(s.items[i].text, list[i].text));
+        assert_int_equal(s.items[i].kind, list[i].kind);
+    }
+}
+
+static void cuts_the_same_wherever_it_arrives(void **state)
+{
+    static const char *const texts[] = {
+        "SELECT 'a;b'';', \"c;\"\";\", E'a\\'; b' ; SELECT E'a'  \n '\\'; x'; ALTER TABLE t ADD a int",
+        "SELECT $a$;$b$;$a$, $$;$$; SELECT 1 -- ;\n; SELECT 2 /* ; /* ; */ ; */; DROP TABLE t",
+        "SELECT U&'a;', U&\"b;\", 1.5e+5, a.b:=c; SELECT $long_tag$ ; $long_tag$; SELECT a$b$; SELECT "
+        "$b$;$b$",
+        "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN a THEN 1 END; SELECT 2; END; COMMIT",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct str text = str_c(texts[i]);
+        struct statement *list;
+        size_t n;
+        struct err err = ERR_INIT;
+        assert_int_equal(statement_split(&arena, text, true, &list, &n, &err), 0);
+        for (size_t at = 0; at <= text.n; at++) {
+            check_cut_at(text, at, list, n);
+        }
+    }
+}
+
+static void joins_plain_neighbours(void **state)
+{
+    struct splitter s;
+    struct err err = ERR_INIT;
+    splitter_init(&s, &arena, true, true);
+    struct str text = STR(" SELECT 1; SELECT 2 ;; DROP TABLE t; SELECT 3; BEGIN; COMMIT");
+    assert_int_equal(splitter_feed(&s, text, true, &err), 0);
+    assert_int_equal(s.n, 5);
+    assert_true(str_eq(s.items[0].text, STR("SELECT 1; SELECT 2")));
+    assert_int_equal(s.items[0].count, 2);
+    assert_int_equal(s.items[1].kind, STATEMENT_DDL);
+    assert_true(str_eq(s.items[2].text, STR("SELECT 3")));
+    assert_int_equal(s.items[2].count, 1);
+}
+
 static void limits_the_number_of_statements(void **state)
 {
     struct statement *list = NULL;
@@ -605,6 +658,8 @@ int main(void)
         cmocka_unit_test_teardown(splits_at_semicolons, tear_down),
         cmocka_unit_test_teardown(keeps_atomic_bodies_whole, tear_down),
         cmocka_unit_test_teardown(mixes_electric_statements, tear_down),
+        cmocka_unit_test_teardown(cuts_the_same_wherever_it_arrives, tear_down),
+        cmocka_unit_test_teardown(joins_plain_neighbours, tear_down),
         cmocka_unit_test_teardown(limits_the_number_of_statements, tear_down),
         cmocka_unit_test_teardown(splits_as_the_grammar_does, tear_down),
         cmocka_unit_test_teardown(survives_any_text, tear_down),
