@@ -8,10 +8,10 @@ enum {
     LIMIT_PASSWORD_PACKET = 4096, /* password and SASL messages of a client */
     LIMIT_FRAME = 0x40000000,     /* PostgreSQL's own bound on a message (PQ_LARGE_MESSAGE_LIMIT) */
     LIMIT_PEEK = 64 * 1024,       /* statements longer than this are streamed unless they may be DDL */
-    LIMIT_SCRIPT =
-        4 * 1024 * 1024, /* several statements in one message, the first ordinary: read whole up to here */
     LIMIT_MIGRATION_TEXT =
-        64 * 1024 * 1024,           /* a statement text that must be read whole because it may be DDL */
+        64 * 1024 * 1024, /* text that must be read whole: it may be DDL, or several statements */
+    LIMIT_INSPECTED =
+        32 * 1024, /* DDL of one message given to the grammar, beforehand: milliseconds of the loop */
     LIMIT_HELD_FRAME = 1024 * 1024, /* an error, notice or command tag of the server: read whole */
     LIMIT_NAME = 1024,              /* prepared statement and portal names */
     LIMIT_STATEMENTS = 100000,      /* prepared statements or portals remembered by one session */

@@ -71,20 +71,31 @@ enum look { LOOK_MORE, LOOK_PLAIN, LOOK_WHOLE };
 
 /* Of a long message the first LIMIT_PEEK bytes decide: more would not change the answer, and would be looked
  * at again with each read. A script, which already here goes on behind a ';', is read whole unless it is too
- * long for that. */
+ * long for that; it is cut while it arrives. */
 static enum look look_at_beginning(struct session *s, const struct incoming *in, struct str text)
 {
-    text.n = text.n < LIMIT_PEEK ? text.n : LIMIT_PEEK;
-    if (!statement_is_plain(text, false, s->std_strings)) {
+    struct str beginning = {text.p, text.n < LIMIT_PEEK ? text.n : LIMIT_PEEK};
+    if (s->script.arriving) {
+        script_arriving(s, text);
         return LOOK_MORE;
     }
-    bool script = in->head.total <= LIMIT_SCRIPT && !statement_is_plain(text, true, s->std_strings);
-    return script ? LOOK_MORE : LOOK_PLAIN;
+    bool plain = statement_is_plain(beginning, false, s->std_strings);
+    bool one = plain && statement_is_plain(beginning, true, s->std_strings);
+    if (plain && (one || in->head.total > LIMIT_MIGRATION_TEXT || in->head.type != 'Q')) {
+        return LOOK_PLAIN;
+    }
+    if (in->head.type == 'Q') {
+        script_arriving(s, text);
+    }
+    return LOOK_MORE;
 }
 
 static enum look look_at(struct session *s, const struct incoming *in, struct str text)
 {
     if (is_whole(in)) {
+        if (s->script.arriving) {
+            return LOOK_WHOLE;
+        }
         return statement_is_plain(text, true, s->std_strings) ? LOOK_PLAIN : LOOK_WHOLE;
     }
     if (in->head.total <= LIMIT_PEEK || in->n < LIMIT_PEEK) {

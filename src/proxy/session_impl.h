@@ -40,11 +40,13 @@ struct mark {
 struct script {
     bool active;
     struct arena arena;
+    bool arriving; /* the message is not whole yet: the splitter cuts what there is of it */
+    struct splitter splitter;
     struct str text; /* the client's, in the arena */
     struct statement *statements;
     size_t n;
     size_t first, end;      /* statements[first, end) are in flight */
-    size_t completed;       /* of those, how many the server has completed */
+    size_t completed;       /* of those, how many single statements the server has completed */
     struct intent *intents; /* to ask the database about before the piece is sent */
     size_t intents_n, intents_i;
     bool failed;     /* an error was forwarded */
@@ -164,6 +166,8 @@ void find_intents(struct session *s, struct arena *arena, struct str statement, 
                   size_t *out_n);
 
 /* --- session_script.c --- */
+/* The beginning of a long simple Query that holds several statements: cuts it as far as it has come. */
+void script_arriving(struct session *s, struct str text);
 /* A simple Query that may not be ordinary; body is its text without the NUL, frame the whole message. */
 void script_query(struct session *s, struct str frame, struct str text);
 /* A FunctionCall or an empty Query behind a batch without its Sync: it ends the implicit transaction that a
@@ -172,7 +176,7 @@ void script_whole(struct session *s, struct str frame);
 void script_piece_done(struct session *s); /* its ReadyForQuery came */
 /* Characters of the client's text before a statement: what positions in the server's errors lack. */
 size_t script_chars_before(const struct session *s, size_t statement);
-struct str script_statement(const struct session *s); /* the statement in flight; p NULL when unknown */
+struct str script_statement(struct session *s); /* the statement in flight; p NULL when unknown */
 
 /* --- session_batch.c --- */
 void batch_parse(struct session *s, struct str frame, struct str name, struct str sql);

@@ -227,6 +227,7 @@ static void collect_intents(struct session *s)
 {
     struct script *sc = &s->script;
     size_t base = script_chars_before(s, s->script.first);
+    size_t inspected = 0;
     sc->intents = NULL;
     sc->intents_n = 0;
     sc->intents_i = 0;
@@ -234,9 +235,10 @@ static void collect_intents(struct session *s)
         struct intent *found;
         size_t n;
         struct statement *st = &sc->statements[i];
-        if (st->kind != STATEMENT_DDL) {
+        if (st->kind != STATEMENT_DDL || inspected + st->text.n > LIMIT_INSPECTED) {
             continue;
         }
+        inspected += st->text.n;
         find_intents(s, &sc->arena, st->text, &found, &n);
         if (n == 0 || sc->intents_n + n > LIMIT_ASKED) {
             continue;
@@ -452,14 +454,30 @@ void script_piece_done(struct session *s)
     script_next(s);
 }
 
-struct str script_statement(const struct session *s)
+/* The i-th statement of an entry that joins several. */
+static struct str joined_statement(struct session *s, const struct statement *joined, size_t i)
 {
-    const struct script *sc = &s->script;
-    size_t i = sc->first + sc->completed;
-    if (!sc->active || i >= sc->end) {
-        return (struct str){NULL, 0};
+    struct statement *list;
+    size_t n;
+    struct err err;
+    if (joined->count == 1) {
+        return joined->text;
     }
-    return sc->statements[i].text;
+    int rc = statement_split(&s->script.arena, joined->text, s->std_strings, &list, &n, &err);
+    return rc == 0 && i < n ? list[i].text : (struct str){NULL, 0};
+}
+
+struct str script_statement(struct session *s)
+{
+    struct script *sc = &s->script;
+    size_t left = sc->completed;
+    for (size_t i = sc->first; sc->active && i < sc->end; i++) {
+        if (left < sc->statements[i].count) {
+            return joined_statement(s, &sc->statements[i], left);
+        }
+        left -= sc->statements[i].count;
+    }
+    return (struct str){NULL, 0};
 }
 
 /* Everything sent before has been answered: now the state of the transaction is known. */
@@ -522,13 +540,44 @@ void script_whole(struct session *s, struct str frame)
     drain(s, send_whole);
 }
 
-void script_query(struct session *s, struct str frame, struct str text)
+static void begin_script(struct session *s)
+{
+    struct script *sc = &s->script;
+    *sc = (struct script){.arena = sc->arena};
+    arena_reset(&sc->arena);
+    splitter_init(&sc->splitter, &sc->arena, s->std_strings, true);
+}
+
+void script_arriving(struct session *s, struct str text)
+{
+    struct err err;
+    if (!s->script.arriving) {
+        begin_script(s);
+        s->script.arriving = true;
+    }
+    ignore_result(splitter_feed(&s->script.splitter, text, false, &err)); /* fails again in the end */
+}
+
+static int cut(struct session *s, struct str text)
 {
     struct script *sc = &s->script;
     struct err err;
-    *sc = (struct script){.arena = sc->arena};
-    arena_reset(&sc->arena);
-    if (statement_split(&sc->arena, text, s->std_strings, &sc->statements, &sc->n, &err) < 0) {
+    if (!sc->arriving || sc->splitter.lex.std_strings != s->std_strings) {
+        begin_script(s);
+    }
+    sc->arriving = false;
+    if (splitter_feed(&sc->splitter, text, true, &err) < 0) {
+        return -1;
+    }
+    sc->statements = sc->splitter.items;
+    sc->n = sc->splitter.n;
+    return 0;
+}
+
+void script_query(struct session *s, struct str frame, struct str text)
+{
+    struct script *sc = &s->script;
+    if (cut(s, text) < 0) {
         session_fatal(s, PROXY_TOO_MANY_PIECES);
         return;
     }

@@ -400,7 +400,7 @@ static enum verdict on_error(struct session *s, struct str frame)
 }
 
 /* The client's statement that the server is busy with, as far as it is known. */
-static struct str statement_behind(const struct session *s, const struct answer *a)
+static struct str statement_behind(struct session *s, const struct answer *a)
 {
     if (s->wrapped_text.p) {
         return s->wrapped_text;

@@ -10,6 +10,7 @@
 #include "proxy/session.h"
 
 #include "base/buf.h"
+#include "base/limits.h"
 #include "wire/frame.h"
 #include "wire/message.h"
 
@@ -586,22 +587,100 @@ static void test_protocol_violations_close_the_session(void **state)
                 {SERVER, "Z[I]", "E[08P01 the server is ready although answers are missing]", NULL});
 }
 
-static void test_an_error_is_not_put_into_the_middle_of_a_message(void **state)
+/* Feeds a Query of so many times the unit and an end, as reads from a socket bring it. */
+static void say_long_query(struct talk *t, const char *unit, size_t times, const char *end)
+{
+    CLEANUP(buf_deinit) struct buf text = BUF_INIT(LIMIT_MIGRATION_TEXT), message = BUF_INIT(LIMIT_OUTPUT);
+    for (size_t i = 0; i < times; i++) {
+        buf_put_c(&text, unit);
+    }
+    buf_put_c(&text, end);
+    put_query(&message, buf_str(&text));
+    for (size_t at = 0; at < message.n; at += LIMIT_READ) {
+        size_t n = message.n - at < LIMIT_READ ? message.n - at : LIMIT_READ;
+        say(t, CLIENT, message.p + at, n);
+    }
+}
+
+/* A conversation that is not held by the table. */
+static void talk_begin(struct talk *t)
 {
     static const struct session_out out = {to_client, to_server, flush, flush, on_close};
-    struct talk t = {.to_client = BUF_INIT(1000), .to_server = BUF_INIT(1000)};
-    struct session_counters counters = {0};
+    static struct session_counters counters;
+    *t = (struct talk){.to_client = BUF_INIT(LIMIT_OUTPUT), .to_server = BUF_INIT(LIMIT_OUTPUT)};
+    t->session = session_new(&out, t, "", &counters);
+}
+
+static void talk_end(struct talk *t)
+{
+    session_free(t->session);
+    buf_deinit(&t->to_client);
+    buf_deinit(&t->to_server);
+}
+
+static void say_messages(struct talk *t, enum who who, const char *messages)
+{
+    CLEANUP(buf_deinit) struct buf in = BUF_INIT(1000);
+    put_messages(&in, who, messages);
+    say(t, who, in.p, in.n);
+}
+
+static void test_an_error_is_not_put_into_the_middle_of_a_message(void **state)
+{
+    struct talk t;
     (void)state;
-    t.session = session_new(&out, &t, "", &counters);
+    talk_begin(&t);
     say(&t, CLIENT, "Q\0\0\0\015select 1", 14);
     say(&t, SERVER, "D\0\0\1\0half a row", 15);
     say(&t, CLIENT, "y\0\0\0\4", 5);
     assert_true(t.closed);
     assert_int_equal(t.to_client.n, 15);
     assert_memory_equal(t.to_client.p, "D\0\0\1\0half a row", 15);
-    session_free(t.session);
-    buf_deinit(&t.to_client);
-    buf_deinit(&t.to_server);
+    talk_end(&t);
+}
+
+static void test_ddl_at_the_end_of_a_long_script_is_seen(void **state)
+{
+    static const char unit[] = "insert into t values (1, ';');\n", end[] = "create table a ()";
+    enum { TIMES = 200 * 1000 };
+    struct talk t;
+    (void)state;
+    talk_begin(&t);
+    say_long_query(&t, unit, TIMES, end);
+    assert_said(CLIENT, &t.to_server, HIDDEN("BEGIN") " S", 0);
+    say_messages(&t, SERVER, HIDDEN_OK " Z[T]");
+    assert_int_equal(t.to_server.n, FRAME_HEAD + TIMES * (sizeof unit - 1) + sizeof end);
+    assert_memory_equal(t.to_server.p + t.to_server.n - sizeof end, end, sizeof end);
+    talk_end(&t);
+}
+
+static void test_a_long_statement_is_not_held(void **state)
+{
+    CLEANUP(buf_deinit) struct buf head = BUF_INIT(2 * LIMIT_READ);
+    struct talk t;
+    (void)state;
+    talk_begin(&t);
+    buf_put(&head, "Q\1\0\0\0insert into t values ('", 28);
+    while (head.n < LIMIT_READ) {
+        buf_put_byte(&head, ';');
+    }
+    say(&t, CLIENT, head.p, head.n);
+    assert_int_equal(t.to_server.n, head.n);
+    talk_end(&t);
+}
+
+static void test_a_mark_among_joined_statements_is_of_the_right_one(void **state)
+{
+    static const char expected[] = "Capturing migration: select f()";
+    struct talk t;
+    (void)state;
+    talk_begin(&t);
+    say_messages(&t, CLIENT, "Q[begin]");
+    say_messages(&t, SERVER, "C[BEGIN] Z[T]");
+    say_messages(&t, CLIENT, "Q[select 1; select f(); alter table t add a int]");
+    say_messages(&t, SERVER, "C[SELECT 1] " MARK);
+    assert_non_null(memmem(t.to_client.p, t.to_client.n, expected, sizeof expected));
+    talk_end(&t);
 }
 
 static void test_what_came_before_terminate_is_answered(void **state)
@@ -644,6 +723,9 @@ int main(void)
         cmocka_unit_test(test_concurrent_index_is_reconciled_afterwards),
         cmocka_unit_test(test_protocol_violations_close_the_session),
         cmocka_unit_test(test_an_error_is_not_put_into_the_middle_of_a_message),
+        cmocka_unit_test(test_ddl_at_the_end_of_a_long_script_is_seen),
+        cmocka_unit_test(test_a_long_statement_is_not_held),
+        cmocka_unit_test(test_a_mark_among_joined_statements_is_of_the_right_one),
         cmocka_unit_test(test_what_came_before_terminate_is_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,12 +14,12 @@
 #include <pg_query.h>
 #include <pg_query/pg_query.pb-c.h>
 
+#include "base/limits.h"
 #include "sql/alter.h"
 #include "sql/quote.h"
 
 enum {
-    MAX_TEXT = 100 * 1000, /* a parse this long takes a few milliseconds of the loop */
-    MAX_TOKENS = 1000,     /* in one action: bounds the stack at about 1 MB */
+    MAX_TOKENS = 1000, /* in one action: bounds the stack at about 1 MB */
 };
 
 struct listing {
@@ -383,7 +383,7 @@ static bool is_short(struct str statement)
 /* Only ALTER and DROP TABLE can have intents, and only what cannot nest deep is parsed (head comment). */
 static bool worth_parsing(struct str statement)
 {
-    if (statement.n == 0 || statement.n > MAX_TEXT || memchr(statement.p, '\0', statement.n)) {
+    if (statement.n == 0 || statement.n > LIMIT_INSPECTED || memchr(statement.p, '\0', statement.n)) {
         return false;
     }
     struct lex l = lex_init(statement, true);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sql/intent.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 
 #include <pthread.h>
@@ -217,19 +218,20 @@ static size_t count(const char *text)
 
 static void parses_no_long_text(void **state)
 {
-    CLEANUP(mem_free_p) char *fits = repeated("ALTER TABLE t DROP a", " ", 99 * 1000, "");
-    CLEANUP(mem_free_p) char *exceeds = repeated("ALTER TABLE t DROP a", " ", 100 * 1000, "");
+    CLEANUP(mem_free_p) char *fits = repeated("ALTER TABLE t DROP a", " ", LIMIT_INSPECTED - 20, "");
+    CLEANUP(mem_free_p) char *exceeds = repeated("ALTER TABLE t DROP a", " ", LIMIT_INSPECTED, "");
     assert_int_equal(count(fits), 1);
     assert_int_equal(count(exceeds), 0);
 }
 
 static void lists_many(void **state)
 {
-    CLEANUP(mem_free_p) char *names = repeated("DROP TABLE a", ",a", 49 * 1000, "");
-    CLEANUP(mem_free_p) char *actions = repeated("ALTER TABLE t DROP a", ",DROP a", 14 * 1000, "");
+    enum { NAMES = LIMIT_INSPECTED / 2 - 10, ACTIONS = LIMIT_INSPECTED / 7 - 10 };
+    CLEANUP(mem_free_p) char *names = repeated("DROP TABLE a", ",a", NAMES, "");
+    CLEANUP(mem_free_p) char *actions = repeated("ALTER TABLE t DROP a", ",DROP a", ACTIONS, "");
     clock_t from = clock();
-    assert_int_equal(count(names), 49 * 1000 + 1);
-    assert_int_equal(count(actions), 14 * 1000 + 1);
+    assert_int_equal(count(names), NAMES + 1);
+    assert_int_equal(count(actions), ACTIONS + 1);
     assert_true((double)(clock() - from) / CLOCKS_PER_SEC < 3);
 }
 
