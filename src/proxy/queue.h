@@ -43,9 +43,16 @@ struct answer {
     uint8_t kind;   /* enum answer_kind */
     uint8_t action; /* enum answer_action */
     uint8_t flags;
-    uint8_t block;           /* enum block: what this does to it when it is run */
-    struct special *special; /* the statement behind an ANSWER_EXECUTE, or NULL; a counted reference */
+    uint8_t block; /* enum block: what this does to it when it is run */
+    /* ANSWER_EXECUTE: the statement behind it; ANSWER_PARSE, ANSWER_CLOSE: puts the name back when that fails
+     * or is skipped. Or NULL; a counted reference. */
+    struct special *special;
 };
+
+static inline bool answer_undoes(const struct answer *a)
+{
+    return a->special && (a->kind == ANSWER_PARSE || a->kind == ANSWER_CLOSE);
+}
 
 /* A ring. Zeroed is empty. */
 struct answers {

@@ -103,6 +103,7 @@ bool expect(struct session *s, enum answer_kind kind, enum answer_action action,
                        .special = special};
     s->effect = BLOCK_AS_BEFORE;
     if (answers_push(&s->answers, a)) {
+        s->undos += answer_undoes(&a);
         return true;
     }
     special_unref(special);

@@ -134,16 +134,25 @@ static enum outcome on_query(struct session *s, const struct incoming *in)
     return USED;
 }
 
-/* An ordinary statement takes the name of a special one, unless the server refuses it. */
-static enum outcome forward_plain_parse(struct session *s, const struct incoming *in, struct str name)
+/* Takes a name from a special statement, until the server refuses that. Nor may what is put back for an
+ * earlier message, still to be answered, take it again. NULL: there is nothing to put back. */
+static struct special *take_name(struct session *s, struct str name)
 {
-    struct special *before = s->skipping ? NULL : special_map_get(&s->statements, name);
-    if (!before) {
-        return forward_expecting(s, in, ANSWER_PARSE);
+    struct special *before = special_map_get(&s->statements, name);
+    if (!before && s->undos == 0) {
+        return NULL;
     }
     struct special *undo = special_undo(name, before);
     special_map_set(&s->statements, name, NULL);
-    return expect(s, ANSWER_PARSE, ACTION_FORWARD, 0, undo) ? forward(s, in) : USED;
+    return undo;
+}
+
+static enum outcome forward_plain_parse(struct session *s, const struct incoming *in, struct str name)
+{
+    if (s->skipping) {
+        return forward(s, in);
+    }
+    return expect(s, ANSWER_PARSE, ACTION_FORWARD, 0, take_name(s, name)) ? forward(s, in) : USED;
 }
 
 static enum outcome on_parse(struct session *s, const struct incoming *in)
@@ -227,10 +236,14 @@ static enum outcome on_close(struct session *s, const struct incoming *in)
     struct rd r = rd_init(body.p, body.n);
     char what = (char)rd_u8(&r);
     struct str name = rd_cstr(&r);
-    if (!s->skipping && !r.failed) {
-        special_map_set(what == 'S' ? &s->statements : &s->portals, name, NULL);
+    if (s->skipping || r.failed) {
+        return forward_expecting(s, in, ANSWER_CLOSE);
     }
-    return forward_expecting(s, in, ANSWER_CLOSE);
+    struct special *undo = what == 'S' ? take_name(s, name) : NULL;
+    if (what != 'S') {
+        special_map_set(&s->portals, name, NULL);
+    }
+    return expect(s, ANSWER_CLOSE, ACTION_FORWARD, 0, undo) ? forward(s, in) : USED;
 }
 
 static enum outcome on_sync(struct session *s, const struct incoming *in)

@@ -98,6 +98,7 @@ struct session {
     bool std_strings;       /* standard_conforming_strings */
 
     struct special_map statements, portals;
+    uint32_t undos; /* answers that can put a name back */
     struct mark *marks;
     size_t marks_n, marks_cap, marks_bytes;
 

@@ -36,6 +36,7 @@ static bool front_hidden(const struct session *s)
 static void let_go(struct session *s, const struct answer *a)
 {
     s->unsure -= (a->flags & ANSWER_MAY_MARK) != 0;
+    s->undos -= answer_undoes(a);
     special_unref(a->special);
 }
 
@@ -257,25 +258,50 @@ static enum verdict on_ready(struct session *s, struct str frame)
     return DROP;
 }
 
-/* The Parse messages that failed, and those that are skipped, have changed no name. The last comes first, for
- * a name may have changed twice. */
-static void undo_parses(struct session *s)
+static uint32_t next_sync(const struct session *s)
 {
     uint32_t n = 0;
     while (n < s->answers.n && answers_at(&s->answers, n)->kind != ANSWER_SYNC) {
         n++;
     }
-    while (n-- > 0) {
-        const struct answer *a = answers_at(&s->answers, n);
-        if (a->kind == ANSWER_PARSE && a->special) {
-            special_map_set(&s->statements, a->special->text, a->special->previous);
+    return n;
+}
+
+/* What was sent in later batches, by name: the first that gives the name a new meaning. */
+static void collect_later(const struct session *s, uint32_t from, struct special_map *out)
+{
+    for (uint32_t i = s->answers.n; s->undos > 0 && i > from; i--) {
+        const struct answer *a = answers_at(&s->answers, i - 1);
+        if (answer_undoes(a)) {
+            special_map_set(out, a->special->text, a->special);
         }
     }
 }
 
+/* The Parse and Close messages that failed, and those that are skipped, have changed no name. The last comes
+ * first, for a name may have changed twice. A name that was given away again since stays as it is: should
+ * that fail too, it goes back to what it stood for before all of them. */
+static void undo_names(struct session *s)
+{
+    struct special_map later = {0};
+    uint32_t n = next_sync(s);
+    collect_later(s, n, &later);
+    while (s->undos > 0 && n-- > 0) {
+        const struct answer *a = answers_at(&s->answers, n);
+        struct special *again = answer_undoes(a) ? special_map_get(&later, a->special->text) : NULL;
+        if (again) {
+            special_unref(again->previous);
+            again->previous = a->special->previous ? special_ref(a->special->previous) : NULL;
+        } else if (answer_undoes(a)) {
+            special_map_set(&s->statements, a->special->text, a->special->previous);
+        }
+    }
+    special_map_deinit(&later);
+}
+
 void skip_to_sync(struct session *s)
 {
-    undo_parses(s);
+    undo_names(s);
     while (s->answers.n > 0 && answers_front(&s->answers)->kind != ANSWER_SYNC) {
         struct answer a = answers_pop(&s->answers);
         let_go(s, &a);

@@ -558,6 +558,31 @@ static void test_a_hidden_transaction_that_fails_before_the_clients_begin_is_rol
          {SERVER, "Z[E]", NULL, HIDDEN("ROLLBACK") " S"}, {SERVER, HIDDEN_OK " Z[I]", "Z[I]", NULL});
 }
 
+static void test_an_error_puts_no_name_back_that_was_given_away_since(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|begin] B[|] E[] E[] P[|select x] S P[|drop index i] S", NULL,
+          "P[|begin] B[|] E E P[|select x] S P[|drop index i] S"},
+         {SERVER, "1 2 C[BEGIN] E[SERROR|C55000|Mno] Z[E] 1 Z[E]", "1 2 C[BEGIN] E[55000 no] Z[E] 1 Z[E]",
+          NULL},
+         {CLIENT, "Q[rollback]", NULL, "Q[rollback]"}, {SERVER, "C[ROLLBACK] Z[I]", "C[ROLLBACK] Z[I]", NULL},
+         {CLIENT, "B[|] E[] S", NULL, "B[|] " HIDDEN("BEGIN") " E H"});
+    TALK({CLIENT, "P[|drop index i] S", NULL, "P[|drop index i] S"}, {SERVER, "1 Z[I]", "1 Z[I]", NULL},
+         {CLIENT, "P[|select x] B[|] S P[|select y] S", NULL, "P[|select x] B[|] S P[|select y] S"},
+         {SERVER, "E[SERROR|C42703|Mno] Z[I] E[SERROR|C42703|Mno] Z[I]", "E[42703 no] Z[I] E[42703 no] Z[I]",
+          NULL},
+         {CLIENT, "B[|] E[] S", NULL, "B[|] " HIDDEN("BEGIN") " E H"});
+}
+
+static void test_a_close_that_is_skipped_closes_nothing(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[a|drop index i] S", NULL, "P[a|drop index i] S"}, {SERVER, "1 Z[I]", "1 Z[I]", NULL},
+         {CLIENT, "P[|select x] C[Sa] S", NULL, "P[|select x] C[Sa] S"},
+         {SERVER, "E[SERROR|C42703|Mno] Z[I]", "E[42703 no] Z[I]", NULL},
+         {CLIENT, "B[|a] E[] S", NULL, "B[|a] " HIDDEN("BEGIN") " E H"});
+}
+
 static void test_an_earlier_error_in_the_batch_is_shown_once(void **state)
 {
     (void)state;
@@ -719,6 +744,8 @@ int main(void)
         cmocka_unit_test(test_a_commit_that_is_skipped_ends_nothing),
         cmocka_unit_test(test_a_transaction_begun_in_a_batch_is_not_the_one_that_failed_before),
         cmocka_unit_test(test_a_hidden_transaction_that_fails_before_the_clients_begin_is_rolled_back),
+        cmocka_unit_test(test_an_error_puts_no_name_back_that_was_given_away_since),
+        cmocka_unit_test(test_a_close_that_is_skipped_closes_nothing),
         cmocka_unit_test(test_an_earlier_error_in_the_batch_is_shown_once),
         cmocka_unit_test(test_concurrent_index_is_reconciled_afterwards),
         cmocka_unit_test(test_protocol_violations_close_the_session),
