@@ -206,6 +206,16 @@ static bool run_select(struct server *s, struct str sql)
     return complete(s, "SELECT 1");
 }
 
+static bool run_discard(struct server *s)
+{
+    if (s->status == 'T') {
+        return fail(s, "25001");
+    }
+    forget_all(s->statements);
+    forget_all(s->portals);
+    return complete(s, "DISCARD ALL");
+}
+
 static bool start_copy(struct server *s, bool in_query)
 {
     put_frame(&s->late, 'G', (struct str){"\0\0\0", 3});
@@ -233,6 +243,9 @@ static bool run(struct server *s, struct str sql, bool in_query)
     }
     if (ends_a_block(sql)) {
         return run_end(s, begins(sql, "commit"));
+    }
+    if (begins(sql, "discard all")) {
+        return run_discard(s);
     }
     if (begins(sql, "copy")) {
         return start_copy(s, in_query);
@@ -609,7 +622,11 @@ static void put_op(struct talk *t, uint8_t op, uint8_t arg)
         put_batch(t, arg);
         return;
     default:
-        put_sync(b);
+        if (arg % 8 == 7) {
+            put_query(b, STR("discard all"));
+        } else {
+            put_sync(b);
+        }
     }
 }
 

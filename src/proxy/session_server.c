@@ -189,6 +189,21 @@ static bool forgets_statements(struct str tag)
     return str_starts_with(tag, STR("DISCARD ALL")) || str_starts_with(tag, STR("DEALLOCATE ALL"));
 }
 
+/* All but those whose Parse came behind it and is still to be answered. */
+static void forget_statements(struct session *s)
+{
+    struct special_map kept = {0};
+    for (uint32_t i = 0; s->undos > 0 && i < s->answers.n; i++) {
+        const struct answer *a = answers_at(&s->answers, i);
+        if (answer_undoes(a)) {
+            special_map_set(&kept, a->special->text, special_map_get(&s->statements, a->special->text));
+            special_unref(take_ptr(&a->special->previous));
+        }
+    }
+    special_map_deinit(&s->statements);
+    s->statements = kept;
+}
+
 static enum verdict on_command_complete(struct session *s, struct str frame)
 {
     struct answer *a = answers_front(&s->answers);
@@ -196,7 +211,7 @@ static enum verdict on_command_complete(struct session *s, struct str frame)
         return PASS;
     }
     if (forgets_statements(body_of(frame))) {
-        special_map_clear(&s->statements);
+        forget_statements(s);
     }
     enum verdict v = a->action == ACTION_HIDDEN ? DROP : show_tag(s, a, frame);
     if (a->action == ACTION_SCRIPT) {

@@ -583,6 +583,18 @@ static void test_a_close_that_is_skipped_closes_nothing(void **state)
          {CLIENT, "B[|a] E[] S", NULL, "B[|a] " HIDDEN("BEGIN") " E H"});
 }
 
+static void test_discard_all_forgets_what_was_prepared_before_it(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[a|drop index i] S", NULL, "P[a|drop index i] S"}, {SERVER, "1 Z[I]", "1 Z[I]", NULL},
+         {CLIENT, "Q[discard all] P[b|drop index j]", NULL, "Q[discard all] P[b|drop index j]"},
+         {SERVER, "C[DISCARD ALL] Z[I] 1", "C[DISCARD ALL] Z[I] 1", NULL},
+         {CLIENT, "B[|b] E[] H", NULL, "B[|b] " HIDDEN("BEGIN") " E H"},
+         {SERVER, "2 " HIDDEN_OK " C[DROP INDEX]", "2", NULL}, {CLIENT, "S", NULL, HIDDEN("COMMIT") " H"},
+         {SERVER, HIDDEN_OK, "C[DROP INDEX]", "S"}, {SERVER, "Z[I]", "Z[I]", NULL},
+         {CLIENT, "P[a|select 1] B[|a] E[] S", NULL, "P[a|select 1] B[|a] E S"});
+}
+
 static void test_an_earlier_error_in_the_batch_is_shown_once(void **state)
 {
     (void)state;
@@ -746,6 +758,7 @@ int main(void)
         cmocka_unit_test(test_a_hidden_transaction_that_fails_before_the_clients_begin_is_rolled_back),
         cmocka_unit_test(test_an_error_puts_no_name_back_that_was_given_away_since),
         cmocka_unit_test(test_a_close_that_is_skipped_closes_nothing),
+        cmocka_unit_test(test_discard_all_forgets_what_was_prepared_before_it),
         cmocka_unit_test(test_an_earlier_error_in_the_batch_is_shown_once),
         cmocka_unit_test(test_concurrent_index_is_reconciled_afterwards),
         cmocka_unit_test(test_protocol_violations_close_the_session),
