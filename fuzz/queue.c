@@ -39,6 +39,7 @@ struct server {
     bool proxied;
     char status; /* I, T, E */
     bool skipping;
+    bool in_batch; /* something ran since the last ReadyForQuery */
     bool copying, copying_in_query;
     bool marked, asked;
     const char *wrong; /* what must never happen has */
@@ -121,6 +122,7 @@ static void ready(struct server *s)
     if (s->status == 'I') {
         forget_all(s->portals);
     }
+    s->in_batch = false;
     put_ready(&s->late, s->status);
     flush(s);
 }
@@ -208,7 +210,7 @@ static bool run_select(struct server *s, struct str sql)
 
 static bool run_discard(struct server *s)
 {
-    if (s->status == 'T') {
+    if (s->status == 'T' || s->in_batch) {
         return fail(s, "25001");
     }
     forget_all(s->statements);
@@ -348,6 +350,7 @@ static bool on_execute(struct server *s, struct rd *r)
         return s->status != 'E' && has_rows(n->sql) ? complete(s, "SELECT 0") : fail(s, "55000");
     }
     n->done = true;
+    s->in_batch = true;
     return run(s, n->sql, false);
 }
 
