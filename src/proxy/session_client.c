@@ -128,6 +128,7 @@ static enum outcome on_query(struct session *s, const struct incoming *in)
         break;
     }
     if (s->skipping || memchr(text.p, 0, text.n)) {
+        s->script.arriving = false;
         return forward_expecting(s, in, ANSWER_QUERY); /* the server has its own word for a NUL inside */
     }
     script_query(s, frame_of(in), text);

@@ -691,6 +691,24 @@ static void test_ddl_at_the_end_of_a_long_script_is_seen(void **state)
     talk_end(&t);
 }
 
+static void test_a_long_script_that_is_skipped_leaves_nothing_behind(void **state)
+{
+    struct talk t;
+    (void)state;
+    talk_begin(&t);
+    say_messages(&t, CLIENT, "P[|select x] H");
+    say_messages(&t, SERVER, "E[SERROR|C42703|Mno]");
+    say_long_query(&t, "insert into t values (1);", 10 * 1000, "create table a ()");
+    say_messages(&t, CLIENT, "S");
+    buf_reset(&t.to_server);
+    say_messages(&t, SERVER, "Z[I]");
+    say_messages(&t, CLIENT, "Q[drop table a]");
+    assert_said(CLIENT, &t.to_server, HIDDEN("BEGIN") " S", 0);
+    say_messages(&t, SERVER, HIDDEN_OK " Z[T]");
+    assert_said(CLIENT, &t.to_server, HIDDEN(ASK) " S", 1);
+    talk_end(&t);
+}
+
 static void test_a_long_statement_is_not_held(void **state)
 {
     CLEANUP(buf_deinit) struct buf head = BUF_INIT(2 * LIMIT_READ);
@@ -764,6 +782,7 @@ int main(void)
         cmocka_unit_test(test_protocol_violations_close_the_session),
         cmocka_unit_test(test_an_error_is_not_put_into_the_middle_of_a_message),
         cmocka_unit_test(test_ddl_at_the_end_of_a_long_script_is_seen),
+        cmocka_unit_test(test_a_long_script_that_is_skipped_leaves_nothing_behind),
         cmocka_unit_test(test_a_long_statement_is_not_held),
         cmocka_unit_test(test_a_mark_among_joined_statements_is_of_the_right_one),
         cmocka_unit_test(test_what_came_before_terminate_is_answered),
