@@ -12,6 +12,7 @@
 #include "proxy/session_impl.h"
 
 #include "base/limits.h"
+#include "base/rd.h"
 #include "ddlx/ddlx.h"
 #include "wire/message.h"
 
@@ -116,6 +117,48 @@ void batch_parse(struct session *s, struct str frame, struct str name, struct st
     }
     keep(s, frame);
     ask_next(s);
+}
+
+/* --- Bind --- */
+
+/* Looking further back costs more than waiting. */
+enum { LOOK_BACK = 1000 };
+
+bool name_is_uncertain(const struct session *s, struct str name)
+{
+    bool this_batch = true;
+    uint32_t looked = 0;
+    for (uint32_t i = s->answers.n; s->undos > 0 && i > 0; i--) {
+        const struct answer *a = answers_at(&s->answers, i - 1);
+        if (answer_undoes(a) && str_eq(a->special->text, name)) {
+            return !this_batch; /* when that is skipped, so is the Bind */
+        }
+        this_batch = this_batch && a->kind != ANSWER_SYNC && a->kind != ANSWER_QUERY;
+        if (++looked == LOOK_BACK) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_drained_for_bind(struct session *s)
+{
+    struct rd r = rd_init(s->stash.p + FRAME_HEAD, s->stash.n - FRAME_HEAD);
+    struct str portal = rd_cstr(&r);
+    struct special *special = special_map_get(&s->statements, rd_cstr(&r));
+    if (!s->skipping && !special_map_set(&s->portals, portal, special)) {
+        session_fatal(s, PROXY_TOO_MANY_STATEMENTS);
+        return;
+    }
+    if (s->skipping || expect(s, ANSWER_BIND, ACTION_FORWARD, 0, NULL)) {
+        send_stash(s);
+    }
+}
+
+void batch_bind(struct session *s, struct str frame)
+{
+    keep(s, frame);
+    drain(s, on_drained_for_bind);
 }
 
 /* --- Execute --- */

@@ -187,13 +187,20 @@ static enum outcome on_parse(struct session *s, const struct incoming *in)
 
 static enum outcome on_bind(struct session *s, const struct incoming *in)
 {
-    if (s->statements.n > 0 || s->portals.n > 0) {
+    if (s->statements.n > 0 || s->portals.n > 0 || s->undos > 0) {
         struct str body = body_at_hand(in);
         struct rd r = rd_init(body.p, body.n);
         struct str portal = rd_cstr(&r);
         struct str statement = rd_cstr(&r);
         if (r.failed) {
             return is_whole(in) || in->n > 2 * LIMIT_PEEK ? malformed(s) : NEED_MORE;
+        }
+        if (!s->skipping && name_is_uncertain(s, statement)) {
+            if (!is_whole(in)) {
+                return NEED_MORE;
+            }
+            batch_bind(s, frame_of(in));
+            return USED;
         }
         if (!s->skipping &&
             !special_map_set(&s->portals, portal, special_map_get(&s->statements, statement))) {

@@ -574,6 +574,16 @@ static void test_an_error_puts_no_name_back_that_was_given_away_since(void **sta
          {CLIENT, "B[|] E[] S", NULL, "B[|] " HIDDEN("BEGIN") " E H"});
 }
 
+static void test_a_bind_waits_for_the_batch_that_decides_what_its_name_stands_for(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|drop index i] B[|a] P[|select 1] S B[|] E[] S", NULL,
+          "P[|drop index i] B[|a] P[|select 1] S"},
+         {SERVER, "1 E[SERROR|C26000|Mno] Z[I]", "1 E[26000 no] Z[I]", "B[|] " HIDDEN("BEGIN") " E H"});
+    TALK({CLIENT, "P[|begin] B[|] E[] P[|select 1] B[|] E[] S P[|select 2] B[|] E[] S", NULL,
+          "P[|begin] B[|] E P[|select 1] B[|] E S P[|select 2] B[|] E S"});
+}
+
 static void test_a_close_that_is_skipped_closes_nothing(void **state)
 {
     (void)state;
@@ -775,6 +785,7 @@ int main(void)
         cmocka_unit_test(test_a_transaction_begun_in_a_batch_is_not_the_one_that_failed_before),
         cmocka_unit_test(test_a_hidden_transaction_that_fails_before_the_clients_begin_is_rolled_back),
         cmocka_unit_test(test_an_error_puts_no_name_back_that_was_given_away_since),
+        cmocka_unit_test(test_a_bind_waits_for_the_batch_that_decides_what_its_name_stands_for),
         cmocka_unit_test(test_a_close_that_is_skipped_closes_nothing),
         cmocka_unit_test(test_discard_all_forgets_what_was_prepared_before_it),
         cmocka_unit_test(test_an_earlier_error_in_the_batch_is_shown_once),
