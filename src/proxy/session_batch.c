@@ -121,6 +121,18 @@ void batch_parse(struct session *s, struct str frame, struct str name, struct st
 
 /* --- Bind --- */
 
+/* What is likely to do DDL. A function or procedure may do it too: when it is answered in time, its mark is
+ * seen all the same; in a pipeline that goes on to COMMIT at once, the database refuses that COMMIT. */
+static bool may_mark(const struct special *special)
+{
+    return special->wrap || special->kind == STATEMENT_DDL_INDEX_CONCURRENTLY;
+}
+
+static bool is_ddl(const struct special *special)
+{
+    return special && may_mark(special);
+}
+
 /* Looking further back costs more than waiting. */
 enum { LOOK_BACK = 1000 };
 
@@ -131,7 +143,8 @@ bool name_is_uncertain(const struct session *s, struct str name)
     for (uint32_t i = s->answers.n; s->undos > 0 && i > 0; i--) {
         const struct answer *a = answers_at(&s->answers, i - 1);
         if (answer_undoes(a) && str_eq(a->special->text, name)) {
-            return !this_batch; /* when that is skipped, so is the Bind */
+            bool ddl = is_ddl(a->special->previous) || is_ddl(special_map_get(&s->statements, name));
+            return !this_batch && ddl; /* in one batch: when the Parse is skipped, so is the Bind */
         }
         this_batch = this_batch && a->kind != ANSWER_SYNC && a->kind != ANSWER_QUERY;
         if (++looked == LOOK_BACK) {
@@ -162,13 +175,6 @@ void batch_bind(struct session *s, struct str frame)
 }
 
 /* --- Execute --- */
-
-/* What is likely to do DDL. A function or procedure may do it too: when it is answered in time, its mark is
- * seen all the same; in a pipeline that goes on to COMMIT at once, the database refuses that COMMIT. */
-static bool may_mark(const struct special *special)
-{
-    return special->wrap || special->kind == STATEMENT_DDL_INDEX_CONCURRENTLY;
-}
 
 static void send_execute(struct session *s, uint8_t flags)
 {
