@@ -537,12 +537,17 @@ static const struct server_rule server_rules[256] = {
     ['v'] = {on_other, false},
 };
 
-static bool must_be_whole(const struct session *s, const struct server_rule *rule, struct frame_head head)
+/* So much of a problem that is too large to be read whole is read: its code is in it, however it arrives. */
+enum { BEGINNING = 1024 };
+
+/* More of the message has to come first. */
+static bool must_wait(const struct session *s, const struct server_rule *rule, struct frame_head head,
+                      size_t have)
 {
     if (front_hidden(s)) {
         return true;
     }
-    return rule->whole && head.total <= LIMIT_HELD_FRAME;
+    return rule->whole && (head.total <= LIMIT_HELD_FRAME || have < BEGINNING);
 }
 
 /* An ErrorResponse too large to be read whole passes as it is, and still ends what it ends. */
@@ -581,7 +586,9 @@ static enum verdict judge(struct session *s, const struct server_rule *rule, str
         session_fatal(s, PROXY_BAD_SERVER_MESSAGE); /* no other can be that long */
         return DROP;
     }
-    return PASS; /* no guard of ours says that much */
+    struct str beginning = body_of((struct str){frame.p, BEGINNING});
+    bool mark = head.type == 'N' && str_eq(message_field(beginning, 'C'), STR("UB001"));
+    return mark ? DROP : PASS; /* no guard of ours says that much */
 }
 
 /* Rows of the client's change nothing: all that are there go on in one piece. */
@@ -624,7 +631,7 @@ int process_server(struct session *s, const char *p, size_t n, size_t *out_used,
             return err_set(err, ERR_PEER, "the server sent what is no PostgreSQL message");
         }
         bool whole = rule && n - at >= head.total;
-        if (!rule || (!whole && must_be_whole(s, rule, head))) {
+        if (!rule || (!whole && must_wait(s, rule, head, n - at))) {
             break;
         }
         size_t have = whole ? head.total : n - at;
