@@ -32,11 +32,11 @@ struct statement {
     /* Without the ';' and without white space at both ends; with its comments: the text may end in a line
      * comment, so nothing may be put behind it on the same line. A slice of the input. */
     struct str text;
-    size_t offset; /* of text in the input, in bytes */
+    size_t offset;   /* of text in the input, in bytes */
     const char *tag; /* STATEMENT_ELECTRIFY: the command tag of the statement that it stands for; static */
-    bool chain;    /* COMMIT or ROLLBACK AND CHAIN */
-    bool wrap;     /* DO whose body may do DDL and does not end transactions: run it in a transaction block */
-    size_t count;  /* 1; more when plain neighbours were joined (struct splitter) */
+    bool chain;      /* COMMIT or ROLLBACK AND CHAIN */
+    bool wrap;    /* DO whose body may do DDL and does not end transactions: run it in a transaction block */
+    size_t count; /* 1; more when plain neighbours were joined (struct splitter) */
 };
 
 /*
