@@ -135,12 +135,13 @@ static void on_installed(void *ctx, const struct install_outcome *o)
     }
     if (!o->guard) {
         log_warning(NULL,
-                    "the database does not guard its schema: %s; changes made outside the proxy, and inside "
-                    "functions, are not noticed",
+                    "no event triggers guard the schema (%s): the proxy itself looks for changes before each "
+                    "COMMIT; those made elsewhere, or by functions, are found later, as drift hint: busbar "
+                    "check prints what a superuser would run",
                     o->guard_reason);
     }
     tell_port(sv);
-    proxy_set_ready(sv->proxy, o->secret);
+    proxy_set_ready(sv->proxy, o->secret, o->guard);
     sv->api_state.ready = true;
     sv->api_state.guard = o->guard;
     snprintf(sv->api_state.guard_reason, sizeof sv->api_state.guard_reason, "%s", o->guard_reason);

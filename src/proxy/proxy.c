@@ -146,9 +146,9 @@ static void put_in_force(struct proxy *p, struct policy *policy)
     }
 }
 
-void proxy_set_ready(struct proxy *p, const char *session_secret)
+void proxy_set_ready(struct proxy *p, const char *session_secret, bool guarded)
 {
-    put_in_force(p, policy_ready(p->policy, session_secret));
+    put_in_force(p, policy_ready(p->policy, session_secret, guarded));
 }
 
 void proxy_set_not_ready(struct proxy *p, const char *reason)

@@ -131,6 +131,7 @@ static void send_execute(struct session *s, uint8_t flags)
 {
     struct special *special = s->stash_special;
     s->stash_special = NULL;
+    note_unguarded(s, special->kind, special->text);
     if (may_mark(special)) {
         s->unsure++;
         flags |= ANSWER_MAY_MARK;
@@ -184,7 +185,7 @@ static void on_drained_for_commit(struct session *s)
     if (ignored_by_server(s)) {
         return;
     }
-    if (s->marks_n > 0) {
+    if (must_prove(s)) {
         commit_start(s, HIDDEN_FLUSH, on_proved_for_execute);
         return;
     }
@@ -201,17 +202,28 @@ static void execute_ending(struct session *s, session_next next)
     next(s);
 }
 
+static void on_checked_for_prepare(struct session *s, bool ok)
+{
+    if (!ok) {
+        on_execute_refused(s, false);
+    } else if (s->marks_n > 0) {
+        raise_error(s, HIDDEN_FLUSH, PROXY_TWO_PHASE, "", on_execute_refused);
+    } else {
+        s->block = BLOCK_NONE;
+        send_execute(s, 0);
+    }
+}
+
 static void on_drained_for_prepare(struct session *s)
 {
     if (ignored_by_server(s)) {
         return;
     }
-    if (s->marks_n > 0) {
-        raise_error(s, HIDDEN_FLUSH, PROXY_TWO_PHASE, "", on_execute_refused);
+    if (s->unchecked && must_prove(s)) {
+        find_changes(s, HIDDEN_FLUSH, on_checked_for_prepare);
         return;
     }
-    s->block = BLOCK_NONE;
-    send_execute(s, 0);
+    on_checked_for_prepare(s, true);
 }
 
 static void execute_wrapped(struct session *s)
@@ -335,7 +347,7 @@ static void on_drained_for_sync(struct session *s)
     if (s->skipping) {
         buf_reset(&s->held);
         hidden_sync(s, on_failed_sync);
-    } else if (s->marks_n > 0) {
+    } else if (must_prove(s)) {
         commit_start(s, HIDDEN_FLUSH, on_proved_for_sync);
     } else {
         on_proved_for_sync(s, true);

@@ -79,6 +79,46 @@ static void tell_client(struct session *s, struct str schema, struct str table, 
     buf_deinit(&message);
 }
 
+/* --- without a guard --- */
+
+bool may_change_schema(enum statement_kind kind)
+{
+    return kind == STATEMENT_DDL || kind == STATEMENT_DO || kind == STATEMENT_CALL;
+}
+
+/* The text is worth keeping while it is the only one: then it is what made the difference. */
+void note_unguarded(struct session *s, enum statement_kind kind, struct str text)
+{
+    if (s->guarded || !may_change_schema(kind)) {
+        return;
+    }
+    bool first = !s->unchecked;
+    forget_unguarded(s);
+    s->unchecked = true;
+    if (first && text.n <= LIMIT_CAPTURE) {
+        s->unchecked_text = (struct str){mem_strndup(text.p, text.n), text.n};
+    }
+}
+
+void forget_unguarded(struct session *s)
+{
+    free((void *)(uintptr_t)s->unchecked_text.p);
+    s->unchecked_text = (struct str){NULL, 0};
+    s->unchecked = false;
+}
+
+bool must_prove(const struct session *s)
+{
+    return s->status != 'E' && (s->marks_n > 0 || s->unchecked);
+}
+
+void find_changes(struct session *s, enum hidden_end end, session_done done)
+{
+    hidden_run(s, end, STR("SELECT busbar.find_changes()"), NULL, 0, done);
+}
+
+/* --- marks --- */
+
 /* DETAIL is {"id": …, "notify": …}, in ASCII; the names are fields of their own, as they may be in any
  * encoding. */
 void note_mark(struct session *s, struct str notice_body, struct str statement)
@@ -283,13 +323,38 @@ static void on_pending(struct session *s, bool ok)
     record(s, &pending, &notes);
 }
 
+static void ask_pending(struct session *s)
+{
+    hidden_run(s, s->commit_end, STR("SELECT kind, id, version, ops FROM busbar.pending()"), NULL, 0,
+               on_pending);
+}
+
+static void on_changes_found(struct session *s, bool ok)
+{
+    if (!ok) {
+        refused(s);
+        finish(s, false);
+        return;
+    }
+    forget_unguarded(s);
+    if (s->marks_n == 0) {
+        finish(s, true);
+        return;
+    }
+    ask_pending(s);
+}
+
 void commit_start(struct session *s, enum hidden_end end, session_done done)
 {
     assert(!s->commit_done);
     s->commit_done = done;
     s->commit_end = end;
     arena_reset(&s->arena);
-    hidden_run(s, end, STR("SELECT kind, id, version, ops FROM busbar.pending()"), NULL, 0, on_pending);
+    if (s->unchecked) {
+        find_changes(s, end, on_changes_found);
+    } else {
+        ask_pending(s);
+    }
 }
 
 /* --- an index that was built or dropped concurrently --- */

@@ -21,6 +21,17 @@
 
 static void script_next(struct session *s);
 
+/* True when no guard watches and one of the first n statements may change the schema. */
+static bool hides_change(const struct session *s, size_t n)
+{
+    for (size_t i = 0; i < n && !s->guarded; i++) {
+        if (may_change_schema(s->script.statements[i].kind)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* True when some statement needs more than to be sent. */
 static bool needs_us(const struct session *s)
 {
@@ -28,7 +39,7 @@ static bool needs_us(const struct session *s)
         const struct statement *st = &s->script.statements[i];
         bool ends = st->kind == STATEMENT_COMMIT || st->kind == STATEMENT_PREPARE_TRANSACTION;
         if (wants_transaction(st) || st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY ||
-            (ends && s->marks_n > 0)) {
+            (ends && (must_prove(s) || hides_change(s, i)))) {
             return true;
         }
     }
@@ -136,7 +147,7 @@ static void on_reconcile_done(struct session *s, bool ok)
 static void script_finish(struct session *s)
 {
     if (s->block == BLOCK_HIDDEN) {
-        if (s->marks_n > 0) {
+        if (must_prove(s)) {
             commit_start(s, HIDDEN_SYNC, on_proved_for_hidden_commit);
         } else {
             on_proved_for_hidden_commit(s, true);
@@ -177,6 +188,9 @@ static struct str slice(const struct session *s)
 
 static void send_slice(struct session *s)
 {
+    for (size_t i = s->script.first; i < s->script.end; i++) {
+        note_unguarded(s, s->script.statements[i].kind, s->script.statements[i].text);
+    }
     send_piece(s, slice(s), s->block == BLOCK_HIDDEN);
 }
 
@@ -299,7 +313,7 @@ static void on_proved_for_commit(struct session *s, bool ok)
 
 static void run_commit(struct session *s)
 {
-    if (s->marks_n > 0 && s->status != 'E') {
+    if (must_prove(s)) {
         commit_start(s, HIDDEN_SYNC, on_proved_for_commit);
         return;
     }
@@ -313,14 +327,25 @@ static void on_two_phase_refused(struct session *s, bool ok)
     roll_back(s);
 }
 
+static void on_checked_for_prepare(struct session *s, bool ok)
+{
+    if (!ok) {
+        on_two_phase_refused(s, false);
+    } else if (s->marks_n > 0) {
+        raise_error(s, HIDDEN_SYNC, PROXY_TWO_PHASE, "", on_two_phase_refused);
+    } else {
+        s->block = BLOCK_NONE;
+        send_slice(s);
+    }
+}
+
 static void run_prepare_transaction(struct session *s)
 {
-    if (s->marks_n > 0) {
-        raise_error(s, HIDDEN_SYNC, PROXY_TWO_PHASE, "", on_two_phase_refused);
+    if (s->unchecked && must_prove(s)) {
+        find_changes(s, HIDDEN_SYNC, on_checked_for_prepare);
         return;
     }
-    s->block = BLOCK_NONE;
-    send_slice(s);
+    on_checked_for_prepare(s, true);
 }
 
 static void run_begin(struct session *s)
@@ -456,6 +481,7 @@ static void script_start(struct session *s)
         return;
     }
     for (size_t i = 0; i < s->script.n; i++) {
+        note_unguarded(s, s->script.statements[i].kind, s->script.statements[i].text);
         s->block = block_after(s->block, &s->script.statements[i]);
     }
     if (expect(s, ANSWER_QUERY, ACTION_FORWARD, 0, NULL)) {
@@ -468,7 +494,7 @@ static void script_start(struct session *s)
 /* BEGIN, ROLLBACK and the like need no knowledge of what is under way. */
 static bool needs_no_drain(const struct session *s)
 {
-    if (s->unsure > 0 || s->marks_n > 0) {
+    if (s->unsure > 0 || s->marks_n > 0 || s->unchecked) {
         return false;
     }
     for (size_t i = 0; i < s->script.n; i++) {
@@ -477,7 +503,7 @@ static bool needs_no_drain(const struct session *s)
             return false;
         }
     }
-    return true;
+    return !hides_change(s, s->script.n);
 }
 
 void script_query(struct session *s, struct str frame, struct str text)
