@@ -203,7 +203,7 @@ BEGIN
 END
 $$;
 
--- Refuses a COMMIT that would lose a captured change. It runs early when the client says SET CONSTRAINTS ALL IMMEDIATE:
+-- Refuses a COMMIT that would lose a captured change, unless the change is so simple that it can be recorded here. It runs early when the client says SET CONSTRAINTS ALL IMMEDIATE:
 -- then it queues itself again, once per statement of the client, so that COMMIT still finds it.
 CREATE OR REPLACE FUNCTION busbar.check_recorded() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -217,6 +217,9 @@ BEGIN
     IF current_query() ~* '\mset\s+constraints\M' AND kept.spared_at IS DISTINCT FROM statement_timestamp() THEN
         SET CONSTRAINTS busbar.pending_recorded DEFERRED;
         UPDATE busbar.pending SET spared_at = statement_timestamp() WHERE id = NEW.id;
+        RETURN NULL;
+    END IF;
+    IF busbar.record_certain() THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION USING ERRCODE = 'UB003', MESSAGE = 'A captured migration was not recorded',
