@@ -56,6 +56,7 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM busbar.check_references(ARRAY(SELECT DISTINCT p.relid FROM busbar.pending p WHERE p.xid = pg_current_xact_id()));
+    PERFORM busbar.check_usable();
     PERFORM busbar.record_pending('[]');
     RETURN true;
 END

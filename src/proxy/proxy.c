@@ -253,6 +253,7 @@ static void add_worker(const struct worker_stats *w, struct proxy_stats *out)
     out->ddlx_statements += counter_get(&w->sessions.ddlx_statements);
     out->migrations_recorded += counter_get(&w->sessions.migrations_recorded);
     out->migrations_refused += counter_get(&w->sessions.migrations_refused);
+    out->history_faults += counter_get(&w->sessions.history_faults);
 }
 
 void proxy_read_stats(const struct proxy *p, struct proxy_stats *out)

@@ -35,6 +35,7 @@ struct proxy_stats {
     uint64_t messages_from_clients, messages_from_server;
     uint64_t statements_inspected, ddlx_statements;
     uint64_t migrations_recorded, migrations_refused;
+    uint64_t history_faults;
 };
 
 /* Listens at once; clients get 57P03 until proxy_set_ready(). options are copied, but for the inherited

@@ -39,6 +39,7 @@ struct session_counters {
     struct counter migrations_recorded;
     struct counter migrations_refused; /* by the proof or by record() */
     struct counter ddlx_statements;
+    struct counter history_faults; /* proofs that failed in what is recorded already */
 };
 
 /* What one session did, for its line in the log. */

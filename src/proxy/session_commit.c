@@ -316,8 +316,11 @@ static void on_pending(struct session *s, bool ok)
     }
     struct proof_commands commands = {.ops = pending.ops, .n = pending.n, .n_recorded = pending.recorded};
     if (proof_run_noting(&commands, &s->arena, &notes, &err) < 0) {
+        bool history = err.kind == ERR_INTERNAL; /* not the new migration's fault */
         log_warning(s->log_prefix, "migration refused: %s", err.msg);
-        raise_error(s, s->commit_end, PROXY_NOT_PROVED, err.msg, on_refused);
+        counter_add(&s->counters->history_faults, history);
+        raise_error(s, s->commit_end, history ? PROXY_HISTORY_UNUSABLE : PROXY_NOT_PROVED, err.msg,
+                    on_refused);
         return;
     }
     record(s, &pending, &notes);
