@@ -25,7 +25,7 @@ enum {
 
 /* The history on its way through the helper thread, and back. */
 struct trial {
-    struct watchman *watchman; /* NULL: gone */
+    struct watchman *watchman; /* NULL: has lost interest */
     struct arena arena;
     struct history_command *commands;
     size_t n;
@@ -44,8 +44,7 @@ struct watchman {
     struct adopt *adopt;
     struct trial *trial;
     char *secret;
-    bool running;         /* a round is under way */
-    bool adopted;         /* ... and has adopted indexes already */
+    bool adopted;         /* this round has adopted indexes already */
     uint64_t round_ms;    /* when the last one began */
     uint64_t seen_faults; /* how.history_faults() then */
 };
@@ -60,7 +59,6 @@ static void ask(struct watchman *w, const char *sql, const char *const *params, 
 
 static void end_round(struct watchman *w)
 {
-    w->running = false;
     timer_start(w->timer, TICK_MS);
 }
 
@@ -141,14 +139,12 @@ static void on_tried(void *ctx)
     struct watchman *w = t->watchman;
     if (w) {
         w->trial = NULL;
-        if (!w->running) {
-            ; /* stopped meanwhile: the next start begins anew */
-        } else if (t->rc < 0) {
-            log_warning(NULL, "the history of migrations could not be tried out: %s", t->err.msg);
-            end_round(w);
-        } else {
-            take_verdict(w, t);
-        }
+    }
+    if (w && t->rc < 0) {
+        log_warning(NULL, "the history of migrations could not be tried out: %s", t->err.msg);
+        end_round(w);
+    } else if (w) {
+        take_verdict(w, t);
     }
     arena_deinit(&t->arena);
     free(t);
@@ -158,10 +154,6 @@ static void on_history(void *ctx, const struct pg_result *r)
 {
     struct watchman *w = ctx;
     if (!answered(w, r, "the history of migrations cannot be read")) {
-        return;
-    }
-    if (w->trial) {
-        end_round(w); /* one of an earlier connection still runs */
         return;
     }
     struct trial *t = mem_zalloc(sizeof *t);
@@ -253,7 +245,6 @@ static uint64_t faults_now(const struct watchman *w)
 static void begin_round(struct watchman *w)
 {
     timer_stop(w->timer);
-    w->running = true;
     w->adopted = false;
     w->round_ms = loop_now_ms(w->loop);
     w->seen_faults = faults_now(w);
@@ -302,7 +293,9 @@ void watchman_stop(struct watchman *w)
     timer_stop(w->timer);
     pg_query_forget(take_ptr(&w->query));
     adopt_cancel(take_ptr(&w->adopt));
-    w->running = false;
+    if (w->trial) {
+        take_ptr(&w->trial)->watchman = NULL;
+    }
 }
 
 void watchman_free(struct watchman *w)
@@ -311,9 +304,6 @@ void watchman_free(struct watchman *w)
         return;
     }
     watchman_stop(w);
-    if (w->trial) {
-        w->trial->watchman = NULL;
-    }
     timer_free(w->timer);
     replace_secret(w, NULL);
     free(w);

@@ -21,27 +21,24 @@
 
 static void script_next(struct session *s);
 
-/* True when no guard watches and one of the first n statements may change the schema. */
-static bool hides_change(const struct session *s, size_t n)
+/* True when no guard watches what the statement may change in the schema. */
+static bool hides_change(const struct session *s, const struct statement *st)
 {
-    for (size_t i = 0; i < n && !s->guarded; i++) {
-        if (may_change_schema(s->script.statements[i].kind)) {
-            return true;
-        }
-    }
-    return false;
+    return !s->guarded && may_change_schema(st->kind);
 }
 
 /* True when some statement needs more than to be sent. */
 static bool needs_us(const struct session *s)
 {
+    bool hidden = false;
     for (size_t i = 0; i < s->script.n; i++) {
         const struct statement *st = &s->script.statements[i];
         bool ends = st->kind == STATEMENT_COMMIT || st->kind == STATEMENT_PREPARE_TRANSACTION;
         if (wants_transaction(st) || st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY ||
-            (ends && (must_prove(s) || hides_change(s, i)))) {
+            (ends && (hidden || must_prove(s)))) {
             return true;
         }
+        hidden |= hides_change(s, st);
     }
     return false;
 }
@@ -498,12 +495,12 @@ static bool needs_no_drain(const struct session *s)
         return false;
     }
     for (size_t i = 0; i < s->script.n; i++) {
-        if (wants_transaction(&s->script.statements[i]) ||
-            s->script.statements[i].kind == STATEMENT_DDL_INDEX_CONCURRENTLY) {
+        const struct statement *st = &s->script.statements[i];
+        if (wants_transaction(st) || st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY || hides_change(s, st)) {
             return false;
         }
     }
-    return !hides_change(s, s->script.n);
+    return true;
 }
 
 void script_query(struct session *s, struct str frame, struct str text)
