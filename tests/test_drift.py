@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from harness import protocol as p
 from harness.busbar import binary
 from harness.electric import Ledger
 from harness.process import clean_environment
@@ -188,17 +189,32 @@ def test_json(busbar, ledger):
     assert len(drift) == 1 and drift[0]["state"] == "fault" and "amount" in drift[0]["text"] and "ADD COLUMN" in drift[0]["mend"]
 
 
-def test_an_index_cut_off_from_its_capture(make_busbar, cluster, database, ledger, busbar):
-    """CREATE INDEX CONCURRENTLY done, Busbar killed before it could record: the next start records it."""
-    before = len(ledger.versions)
-    ledger.execute("SELECT 1")
-    unseen(ledger, "CREATE INDEX cut_off ON items (lower(name))", "DROP INDEX items_name")
-    busbar.kill()
+def start_again(make_busbar, cluster, database):
     again = make_busbar(cluster.url(database), dbname=database)
     again.wait_log("indexes made or dropped beside the history are recorded")
-    assert ledger.remembered_indexes["items"] == ["cut_off"] and len(ledger.versions) == before + 1
     wait_until(lambda: health(again)["drift"] == [], "no drift")
-    assert '"cut_off"' in migrations(again.http_port)[-1].sql
+    return again
+
+
+@pytest.mark.parametrize("statement, remembered", [
+    ("CREATE INDEX CONCURRENTLY cut_off ON items (lower(name))", ["cut_off", "items_name"]),
+    ("DROP INDEX CONCURRENTLY items_name", []),
+])
+def test_an_index_cut_off_from_its_capture(make_busbar, cluster, database, ledger, busbar, statement, remembered):
+    """Busbar is killed between the statement and its record, which a lock of ours holds up: the next start records it."""
+    before = len(ledger.versions)
+    wire = busbar.wire()
+    with cluster.connect(database, autocommit=False) as holder:
+        holder.execute("SELECT FROM busbar.electrified FOR UPDATE")
+        wire.send(p.query(statement))
+        wait_until(lambda: ledger.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%busbar.reconcile()%'"
+                                        " AND wait_event_type = 'Lock' AND datname = current_database()"), "reconcile() to wait")
+        assert len(ledger.versions) == before
+        busbar.kill()
+    wire.close()
+    again = start_again(make_busbar, cluster, database)
+    assert ledger.remembered_indexes["items"] == remembered and len(ledger.versions) == before + 1
+    assert ("cut_off" if "CREATE" in statement else "DROP INDEX") in migrations(again.http_port)[-1].sql
     ledger.consistent()
 
 

@@ -578,7 +578,7 @@ def test_ddl_in_a_function_in_autocommit_in_doubt(busbar, truths, protocol, chan
     """What must be tried out first is refused, nothing is kept, and what the hint says works unless SQLite refuses."""
     truths.execute(f"CREATE FUNCTION migrate() RETURNS void LANGUAGE plpgsql AS 'BEGIN {change}; END'")
     with busbar.wire() as wire:
-        answer = getattr(wire, protocol)("SELECT migrate();")
+        answer = getattr(wire, protocol)("SELECT migrate()")
         assert answer.error["C"] == "UB003" and answer.status == "I"
         assert answer.error["H"].endswith("BEGIN; SELECT migrate(); COMMIT;")
         assert wire.value("SELECT 1") == "1"
