@@ -109,7 +109,8 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Judges one table whose definition differs. In a proxy session: refuse the first change that breaks a rule, else
--- capture. In any other session: refuse, save under busbar.maintenance. event table_rewrite comes before the command's end and only refuses.
+-- capture. In any other session: refuse, save under busbar.maintenance. event table_rewrite comes before the command's
+-- end and only refuses.
 CREATE OR REPLACE FUNCTION busbar.judge(was jsonb, now jsonb, event text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -206,8 +207,9 @@ BEGIN
 END
 $$;
 
--- Refuses a COMMIT that would lose a captured change, unless the change is so simple that it can be recorded here. It runs early when the client says SET CONSTRAINTS ALL IMMEDIATE:
--- then it queues itself again, once per statement of the client, so that COMMIT still finds it.
+-- Refuses a COMMIT that would lose a captured change, unless the change is so simple that it can be recorded here. It
+-- runs early when the client says SET CONSTRAINTS ALL IMMEDIATE: then it queues itself again, once per statement of the
+-- client, so that COMMIT still finds it.
 CREATE OR REPLACE FUNCTION busbar.check_recorded() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

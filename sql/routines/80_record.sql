@@ -257,8 +257,8 @@ BEGIN
 END
 $$;
 
--- For the proof: all recorded commands that clients have, in order, then this transaction's. Nobody else records until this transaction ends.
--- ops is the JSON in UTF-8 as hexadecimal digits: it arrives whole whatever client_encoding is.
+-- For the proof: all recorded commands that clients have, in order, then this transaction's. Nobody else records until
+-- this transaction ends. ops is the JSON in UTF-8 as hexadecimal digits: it arrives whole whatever client_encoding is.
 CREATE OR REPLACE FUNCTION busbar.pending() RETURNS TABLE (kind text, id bigint, version text, ops text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -127,11 +127,22 @@ static bool may_mark(const struct special *special)
     return special->wrap || special->kind == STATEMENT_DDL_INDEX_CONCURRENTLY;
 }
 
+/* What may make a failed transaction whole or end it. If it does not, nothing behind it is executed either,
+ * so what follows in the batch need not wait for ReadyForQuery to know. */
+static bool may_recover(enum statement_kind kind)
+{
+    return kind == STATEMENT_SAVEPOINT || kind == STATEMENT_ROLLBACK || kind == STATEMENT_COMMIT ||
+           kind == STATEMENT_PREPARE_TRANSACTION;
+}
+
 static void send_execute(struct session *s, uint8_t flags)
 {
     struct special *special = s->stash_special;
     s->stash_special = NULL;
     note_unguarded(s, special->kind, special->text);
+    if (s->status == 'E' && may_recover(special->kind)) {
+        s->status = 'T';
+    }
     if (may_mark(special)) {
         s->unsure++;
         flags |= ANSWER_MAY_MARK;

@@ -80,7 +80,8 @@ struct session {
     bool server_left_dropped;
 
     struct answers answers;
-    char status; /* of the last ReadyForQuery: I, T or E */
+    char status; /* of the last ReadyForQuery: I, T or E; T, too, when what was sent since may have mended an
+                    E */
     enum block block;
     bool skipping;         /* an error in a batch: the server ignores everything up to Sync */
     bool in_batch;         /* messages of the extended protocol were sent, and no Sync yet */

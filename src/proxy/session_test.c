@@ -363,6 +363,18 @@ static void test_the_commit_of_a_failed_transaction_is_not_proved(void **state)
          {SERVER, "1 2 C[ROLLBACK] Z[I]", "1 2 C[ROLLBACK] Z[I]", NULL});
 }
 
+static void test_a_transaction_mended_in_the_batch_of_its_commit_is_proved(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+         {CLIENT, "Q[drop index i]", NULL, "Q[drop index i]"},
+         {SERVER, MARK " C[DROP INDEX] Z[T]", MARKED " C[DROP INDEX] Z[T]", NULL},
+         {CLIENT, "Q[select 1/0]", NULL, "Q[select 1/0]"},
+         {SERVER, "E[SERROR|C22012|Mno] Z[E]", "E[22012 no] Z[E]", NULL},
+         {CLIENT, "P[|rollback to s] B[|] E[] P[|commit] B[|] E[] S", NULL,
+          "P[|rollback to s] B[|] E P[|commit] B[|] " HIDDEN(PENDING) " H"});
+}
+
 static void test_nothing_is_recorded_when_savepoints_undid_all(void **state)
 {
     (void)state;
@@ -536,6 +548,7 @@ int main(void)
         cmocka_unit_test(test_without_a_guard_nothing_changed_is_nothing_more),
         cmocka_unit_test(test_without_a_guard_a_refused_change_fails_the_commit),
         cmocka_unit_test(test_the_commit_of_a_failed_transaction_is_not_proved),
+        cmocka_unit_test(test_a_transaction_mended_in_the_batch_of_its_commit_is_proved),
         cmocka_unit_test(test_nothing_is_recorded_when_savepoints_undid_all),
         cmocka_unit_test(test_a_migration_that_fails_the_proof_is_refused_at_commit),
         cmocka_unit_test(test_what_clients_cannot_follow_is_asked_about_first),
