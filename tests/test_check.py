@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from harness.busbar import PASSWORD, binary
+from harness.certificates import Certificates
 from harness.postgres import Postgres
 from harness.process import clean_environment, free_port
 
@@ -84,6 +85,18 @@ def test_connection(cluster, database):
     assert faults(missing) == ["connection"] and "missing" in missing["connection"]["text"] and missing["connection"]["mend"]
     tls = check(cluster.url(database, query="sslmode=require"))[1]
     assert faults(tls) == ["connection"] and "sslmode=disable" in tls["connection"]["mend"]
+
+
+def test_certificates(cluster, database, tmp_path):
+    """Those that are configured are read."""
+    made = Certificates(tmp_path)
+    url = cluster.url(database)
+    assert "certificate" not in check(url)[1]
+    status, checks = check(url, BUSBAR_TLS_CERT=made.server_crt, BUSBAR_TLS_KEY=made.server_key)
+    assert status == 0 and checks["certificate"]["state"] == "ok" and made.server_crt in checks["certificate"]["text"]
+    status, checks = check(url, BUSBAR_TLS_CERT=made.server_crt, BUSBAR_TLS_KEY=made.client_key)
+    assert status == 1 and faults(checks) == ["BUSBAR_TLS_KEY"] and "certificate" not in checks
+    assert faults(check(url, BUSBAR_TLS_CERT="/nowhere", BUSBAR_TLS_KEY=made.server_key)[1]) == ["BUSBAR_TLS_CERT"]
 
 
 def test_ports(cluster, database):

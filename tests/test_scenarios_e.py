@@ -563,7 +563,6 @@ def test_ddl_in_a_function_in_autocommit(busbar, truths, protocol):
 
 
 @pytest.mark.parametrize("change", [
-    "ALTER TABLE truths ADD COLUMN must text NOT NULL",
     'ALTER TABLE truths ADD COLUMN "Value" text',
     'ALTER TABLE truths ADD COLUMN one text, ADD COLUMN "ONE" text',
     'CREATE INDEX "TRUTHS" ON truths (value)',

@@ -25,6 +25,17 @@ static void add_faults(const struct call *call, struct check_report *report)
     }
 }
 
+/* The configuration's own check has read the files. */
+static void add_certificate(const struct call *call, struct check_report *report)
+{
+    const struct config_tls *tls = &call->config->proxy.tls;
+    const struct faults *f = call->faults;
+    if (tls->mode != TLS_DISABLE && !f->of[OPT_TLS_CERT] && !f->of[OPT_TLS_KEY] &&
+        !f->of[OPT_TLS_CLIENT_CA]) {
+        check_add(report, CHECK_OK, "certificate", NULL, "%s and its key can be used", tls->cert);
+    }
+}
+
 static json_t *text_or_null(const char *text)
 {
     json_t *s = text ? json_string(text) : NULL;
@@ -76,6 +87,7 @@ int check_command(const struct call *call)
     CLEANUP(report_deinit) struct check_report report = {0};
     log_set_level(LOG_ERROR); /* what there is to say is in the report */
     add_faults(call, &report);
+    add_certificate(call, &report);
     if (!call->faults->of[OPT_PG_PROXY_PORT] && !call->faults->of[OPT_HTTP_PORT]) {
         check_ports(call->config, &report);
     }
