@@ -23,7 +23,7 @@ RESET = f"""
 BEGIN;
 SET LOCAL busbar.maintenance = 'on';
 {"".join(f"ALTER EVENT TRIGGER {guard} DISABLE;" for guard in GUARDS)}
-TRUNCATE busbar.electrified, busbar.pending, busbar.command, busbar.migration, busbar.version_claim;
+TRUNCATE busbar.electrified, busbar.pending, busbar.command, busbar.migration, busbar.migration_source, busbar.version_claim;
 UPDATE busbar.recorder SET last_seq = 0;
 DROP PUBLICATION IF EXISTS mine;
 DROP SCHEMA IF EXISTS public, other, s CASCADE;

@@ -548,14 +548,54 @@ def test_ddl_in_a_function_in_a_transaction(busbar, truths):
 
 @pytest.mark.parametrize("protocol", ["query", "extended"])
 def test_ddl_in_a_function_in_autocommit(busbar, truths, protocol):
-    """It would commit before it could be proved: refused with a hint (use a transaction), and nothing is kept."""
-    truths.execute("CREATE FUNCTION migrate() RETURNS void LANGUAGE plpgsql AS 'BEGIN ALTER TABLE truths ADD COLUMN from_f text; END'")
+    """It commits before it can be proved: recorded when SQLite takes it without doubt."""
+    truths.execute("CREATE FUNCTION migrate() RETURNS void LANGUAGE plpgsql AS 'BEGIN ALTER TABLE truths ADD COLUMN from_f text;"
+                   " CREATE INDEX f_idx ON truths (from_f DESC); DROP INDEX truths_idx; END'")
+    with busbar.wire() as wire:
+        assert getattr(wire, protocol)("SELECT migrate()").ok().tags == ["SELECT 1"]
+        assert wire.value("SELECT 1") == "1"
+        wire.query("ALTER TABLE truths ADD COLUMN later text").ok()  # proved together with what was not
+    ddl, versions = new(truths)
+    assert len(versions) == 2 and ddl[0].startswith("ALTER TABLE public.truths ADD COLUMN from_f text")
+    sql = migrations(busbar.http_port)[1].sql
+    assert 'ADD COLUMN "from_f" TEXT' in sql and 'CREATE INDEX "f_idx"' in sql and "truths_idx" in sql
+    truths.consistent()
+
+
+@pytest.mark.parametrize("change", [
+    'ALTER TABLE truths ADD COLUMN "Value" text',
+    'ALTER TABLE truths ADD COLUMN one text, ADD COLUMN "ONE" text',
+    'CREATE INDEX "TRUTHS" ON truths (value)',
+    'CREATE INDEX "Truths_Idx" ON truths (id)',
+    "CREATE INDEX sqlite_mine ON truths (value)",
+    "CREATE INDEX of_expression ON truths (lower(value))",
+    "CREATE INDEX partial ON truths (value) WHERE value IS NOT NULL",
+    'DROP INDEX truths_idx; CREATE INDEX "TRUTHS_IDX" ON truths (value)',
+])
+@pytest.mark.parametrize("protocol", ["query", "extended"])
+def test_ddl_in_a_function_in_autocommit_in_doubt(busbar, truths, protocol, change):
+    """What must be tried out first is refused, nothing is kept, and what the hint says works unless SQLite refuses."""
+    truths.execute(f"CREATE FUNCTION migrate() RETURNS void LANGUAGE plpgsql AS 'BEGIN {change}; END'")
     with busbar.wire() as wire:
         answer = getattr(wire, protocol)("SELECT migrate()")
         assert answer.error["C"] == "UB003" and answer.status == "I"
-        assert "BEGIN" in answer.error["H"] or "transaction" in answer.error["H"]
+        assert answer.error["H"].endswith("BEGIN; SELECT migrate(); COMMIT;")
         assert wire.value("SELECT 1") == "1"
-    assert new(truths) == ([], []) and truths.columns("truths") == ["id", "value"]
+        assert new(truths) == ([], []) and truths.columns("truths") == ["id", "value"]
+        for statement in ("BEGIN", "SELECT migrate()", "COMMIT"):
+            answer = getattr(wire, protocol)(statement)
+        assert not answer.errors or answer.error["C"] == "UB004"
+    assert len(new(truths)[1]) == (not answer.errors)
+    truths.consistent()
+
+
+def test_ddl_in_a_procedure_that_commits(busbar, truths):
+    """Each of its transactions is a migration of its own."""
+    truths.execute("CREATE PROCEDURE migrate() LANGUAGE plpgsql AS 'BEGIN ALTER TABLE truths ADD COLUMN p1 text; COMMIT;"
+                   " ALTER TABLE truths ADD COLUMN p2 text; END'")
+    with busbar.wire() as wire:
+        assert wire.query("CALL migrate()").ok().tags == ["CALL"]
+    assert len(new(truths)[1]) == 2 and truths.remembered["truths"] == ["id", "value", "p1", "p2"]
     truths.consistent()
 
 

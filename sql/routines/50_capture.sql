@@ -109,7 +109,8 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Judges one table whose definition differs. In a proxy session: refuse the first change that breaks a rule, else
--- capture. In any other session: refuse. event table_rewrite comes before the command's end and only refuses.
+-- capture. In any other session: refuse, save under busbar.maintenance. event table_rewrite comes before the command's
+-- end and only refuses.
 CREATE OR REPLACE FUNCTION busbar.judge(was jsonb, now jsonb, event text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -119,6 +120,9 @@ DECLARE
     whats text[] := '{}';
     ours boolean := busbar.is_proxy();
 BEGIN
+    IF NOT ours AND busbar.in_maintenance() THEN
+        RETURN; -- an administrator who means it: what he leaves different is drift
+    END IF;
     FOR change IN SELECT d.* FROM busbar.diff(was, now) d LOOP
         IF ours AND change.rule IS NOT NULL THEN
             PERFORM busbar.refuse_change(change.rule, CASE WHEN change.rule LIKE 'column\_%' THEN now ELSE was END,
@@ -203,8 +207,9 @@ BEGIN
 END
 $$;
 
--- Refuses a COMMIT that would lose a captured change. It runs early when the client says SET CONSTRAINTS ALL IMMEDIATE:
--- then it queues itself again, once per statement of the client, so that COMMIT still finds it.
+-- Refuses a COMMIT that would lose a captured change, unless the change is so simple that it can be recorded here. It
+-- runs early when the client says SET CONSTRAINTS ALL IMMEDIATE: then it queues itself again, once per statement of the
+-- client, so that COMMIT still finds it.
 CREATE OR REPLACE FUNCTION busbar.check_recorded() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -217,6 +222,9 @@ BEGIN
     IF current_query() ~* '\mset\s+constraints\M' AND kept.spared_at IS DISTINCT FROM statement_timestamp() THEN
         SET CONSTRAINTS busbar.pending_recorded DEFERRED;
         UPDATE busbar.pending SET spared_at = statement_timestamp() WHERE id = NEW.id;
+        RETURN NULL;
+    END IF;
+    IF busbar.record_certain() THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION USING ERRCODE = 'UB003', MESSAGE = 'A captured migration was not recorded',

@@ -257,27 +257,30 @@ BEGIN
 END
 $$;
 
--- For the proof: all recorded commands in order, then this transaction's. Nobody else records until this transaction ends.
--- ops is the JSON in UTF-8 as hexadecimal digits: it arrives whole whatever client_encoding is.
+-- For the proof: all recorded commands that clients have, in order, then this transaction's. Nobody else records until
+-- this transaction ends. ops is the JSON in UTF-8 as hexadecimal digits: it arrives whole whatever client_encoding is.
 CREATE OR REPLACE FUNCTION busbar.pending() RETURNS TABLE (kind text, id bigint, version text, ops text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM busbar.require_proxy();
     PERFORM busbar.lock_recorder();
     PERFORM busbar.check_references(ARRAY(SELECT DISTINCT p.relid FROM busbar.pending p WHERE p.xid = pg_current_xact_id()));
+    PERFORM busbar.check_usable();
     RETURN QUERY SELECT 'recorded', c.id, m.version, encode(convert_to(c.ops::text, 'UTF8'), 'hex')
-        FROM busbar.command c JOIN busbar.migration m ON m.seq = c.seq ORDER BY c.seq, c.id;
+        FROM busbar.command c JOIN busbar.migration m ON m.seq = c.seq
+        WHERE m.unusable IS NULL ORDER BY c.seq, c.id;
     RETURN QUERY SELECT 'pending', p.id, NULL::text, encode(convert_to(p.ops::text, 'UTF8'), 'hex')
         FROM busbar.pending p WHERE p.xid = pg_current_xact_id() ORDER BY p.id;
 END
 $$;
 
--- Recorded commands after a version: all for NULL or '', none for an unknown one.
+-- Recorded commands that clients can apply, after a version: all for NULL or '', none for an unknown one.
 CREATE OR REPLACE FUNCTION busbar.history(after text)
 RETURNS TABLE (seq bigint, version text, priority integer, id bigint, query text, ops text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT m.seq, m.version, m.priority, c.id, c.query, c.ops::text
     FROM busbar.migration m JOIN busbar.command c ON c.seq = m.seq
-    WHERE coalesce(after, '') = '' OR m.seq > (SELECT x.seq FROM busbar.migration x WHERE x.version = after)
+    WHERE m.unusable IS NULL
+      AND (coalesce(after, '') = '' OR m.seq > (SELECT x.seq FROM busbar.migration x WHERE x.version = after))
     ORDER BY m.seq, c.id
 $$;

@@ -141,5 +141,5 @@ GRANT EXECUTE ON FUNCTION busbar.resolve_table(text, text), busbar.require_relat
     busbar.disable_table(oid),
     busbar.claim_version(text, integer), busbar.precheck(text, text, text), busbar.precheck_table(text, oid, text),
     busbar.precheck_event_trigger(text),
-    busbar.pending(), busbar.record(jsonb, jsonb), busbar.reconcile(),
+    busbar.pending(), busbar.record(jsonb, jsonb), busbar.reconcile(), busbar.find_changes(),
     busbar.concurrent_target(text), busbar.refuse_concurrent(oid, text), busbar.refuse_drop_schemas(text) TO PUBLIC;

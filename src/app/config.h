@@ -96,6 +96,9 @@ struct config {
     struct {
         bool markdown;
     } show;
+    struct {
+        bool adopt, json;
+    } check;
 };
 
 #define CONFIG_INIT \

@@ -247,6 +247,12 @@ const struct option options[OPTION_COUNT] = {
         {NULL, "--markdown", NULL, TYPE_BOOL, GROUP_OUTPUT, FOR_SHOW_CONFIG, .value = "false",
          .field = FIELD(show.markdown),
          .help = "Print the reference of all options (docs/config.md) instead of the values in force."},
+    [OPT_ADOPT] =
+        {NULL, "--adopt", NULL, TYPE_BOOL, GROUP_OUTPUT, FOR_CHECK, .value = "false",
+         .field = FIELD(check.adopt),
+         .help = "Record tables that were changed beside the proxy as a migration, if clients can follow."},
+    [OPT_JSON] = {NULL, "--json", NULL, TYPE_BOOL, GROUP_OUTPUT, FOR_CHECK, .value = "false",
+                  .field = FIELD(check.json), .help = "Print JSON instead of lines."},
 #define IGNORED(name)                                                            \
     {                                                                            \
         name, NULL, NULL, TYPE_IGNORED, GROUP_IGNORED, 0, .empty_is_unset = true \

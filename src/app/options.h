@@ -51,6 +51,8 @@ enum option_id {
     OPT_PG_PORT,
     OPT_PG_BIN,
     OPT_MARKDOWN,
+    OPT_ADOPT,
+    OPT_JSON,
     OPT_PUBLISHER_HOST,
     OPT_PUBLISHER_PORT,
     OPT_TELEMETRY,
@@ -99,7 +101,8 @@ enum {
     FOR_SERVE = 1,
     FOR_DEV = 2,
     FOR_SHOW_CONFIG = 4,
-    FOR_ALL = FOR_SERVE | FOR_DEV | FOR_SHOW_CONFIG,
+    FOR_CHECK = 8,
+    FOR_ALL = FOR_SERVE | FOR_DEV | FOR_SHOW_CONFIG | FOR_CHECK,
 };
 
 struct choice {

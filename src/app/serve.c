@@ -8,10 +8,12 @@
  */
 #include "app/serve.h"
 
+#include "app/advice.h"
 #include "app/reload.h"
 #include "app/signals.h"
 #include "app/tls_config.h"
 #include "app/version.h"
+#include "app/watchman.h"
 #include "base/log.h"
 #include "http/api.h"
 #include "net/loop.h"
@@ -36,6 +38,8 @@ struct serve {
     struct api_state api_state;
     struct pg_client *client;
     struct install *install;
+    struct watchman *watchman;
+    uint64_t history_faults; /* noticed by the api */
     struct timer *retry, *watchdog, *drain_timer;
     struct sigwatch *signals[4];
     bool draining;  /* the end has begun */
@@ -135,12 +139,13 @@ static void on_installed(void *ctx, const struct install_outcome *o)
     }
     if (!o->guard) {
         log_warning(NULL,
-                    "the database does not guard its schema: %s; changes made outside the proxy, and inside "
-                    "functions, are not noticed",
+                    "no event triggers guard the schema (%s): the proxy itself looks for changes before each "
+                    "COMMIT; those made elsewhere, or by functions, are found later, as drift hint: busbar "
+                    "check prints what a superuser would run",
                     o->guard_reason);
     }
     tell_port(sv);
-    proxy_set_ready(sv->proxy, o->secret);
+    proxy_set_ready(sv->proxy, o->secret, o->guard);
     sv->api_state.ready = true;
     sv->api_state.guard = o->guard;
     snprintf(sv->api_state.guard_reason, sizeof sv->api_state.guard_reason, "%s", o->guard_reason);
@@ -154,6 +159,7 @@ static void on_installed(void *ctx, const struct install_outcome *o)
     sv->announced = true;
     if (!sv->draining) {
         tell_ready(sv);
+        watchman_start(sv->watchman, o->secret);
     }
 }
 
@@ -166,30 +172,6 @@ static void prepare(struct serve *sv)
     sv->install = install_start(sv->client, &install_embedded, on_installed, sv);
 }
 
-/* What to do about a database that cannot be reached, by what libpq says of it (service.md, "Start-up"). */
-static const char *hint_for(const char *message)
-{
-    static const struct {
-        const char *says;
-        const char *hint;
-    } hints[] = {
-        {"server does not support SSL",
-         "to go without TLS set DATABASE_REQUIRE_SSL=false or sslmode=disable in DATABASE_URL"},
-        {"no encryption", "the server wants TLS: set DATABASE_REQUIRE_SSL=true"},
-        {"password authentication failed", "check user and password in DATABASE_URL"},
-        {"does not exist", "check the names in DATABASE_URL"},
-        {"Connection refused", "is PostgreSQL running there, and does it listen on that address?"},
-        {"could not translate host name", "check the host in DATABASE_URL"},
-        {"timeout", "is the address right, and does a firewall let it through?"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(hints); i++) {
-        if (strstr(message, hints[i].says)) {
-            return hints[i].hint;
-        }
-    }
-    return "";
-}
-
 /* Attempts go on for ever; the log has each reason once, and again after a while. */
 static void log_down(struct serve *sv, const char *message)
 {
@@ -197,7 +179,7 @@ static void log_down(struct serve *sv, const char *message)
     if (strcmp(message, sv->logged_down) == 0 && now - sv->logged_down_ms < DOWN_AGAIN_MS) {
         return;
     }
-    const char *hint = hint_for(message);
+    const char *hint = advice_for_connection(message);
     snprintf(sv->logged_down, sizeof sv->logged_down, "%s", message);
     sv->logged_down_ms = now;
     log_warning(NULL, "the database is not reachable, trying again: %s%s%s", message, *hint ? " hint: " : "",
@@ -215,6 +197,7 @@ static void on_client_state(void *ctx, enum pg_client_state state, const struct 
         prepare(sv);
         return;
     case PG_CLIENT_DOWN:
+        watchman_stop(sv->watchman);
         log_down(sv, why->err.msg);
         if (sv->api_state.ready && !sv->suspect) {
             sv->suspect = true; /* clients still try for themselves */
@@ -248,6 +231,7 @@ static void start_drain(struct serve *sv)
 {
     uint64_t limit = sv->in->config->proxy.drain_timeout_ms;
     sv->draining = true;
+    watchman_stop(sv->watchman);
     sv->api_state.ready = false;
     snprintf(sv->api_state.reason, sizeof sv->api_state.reason, "the service is stopping");
     log_info(NULL, "draining: %s; open transactions have %.1f seconds to end", strsignal(SIGTERM),
@@ -380,6 +364,14 @@ static void fill_numbers(void *ctx, struct api_numbers *n)
     n->ddlx_statements = stats.ddlx_statements;
 }
 
+static uint64_t history_faults(void *ctx)
+{
+    struct serve *sv = ctx;
+    struct proxy_stats stats;
+    proxy_read_stats(sv->proxy, &stats);
+    return sv->history_faults + stats.history_faults;
+}
+
 /* --- start and end --- */
 
 static struct listen_options listen_on(const struct config *config, uint16_t port, const int *inherited,
@@ -409,6 +401,7 @@ static int open_ports(struct serve *sv, struct err *err)
                               .state = &sv->api_state,
                               .version = busbar_version,
                               .fill = fill_numbers,
+                              .history_faults = &sv->history_faults,
                               .ctx = sv};
     if (policy_of(config, &proxy.policy, err) < 0) {
         return -1;
@@ -431,6 +424,7 @@ static void close_all(struct serve *sv)
         sigwatch_free(sv->signals[i]);
     }
     install_cancel(sv->install);
+    watchman_free(sv->watchman);
     api_free(sv->api);
     proxy_free(sv->proxy);
     pg_client_free(sv->client);
@@ -438,6 +432,8 @@ static void close_all(struct serve *sv)
     timer_free(sv->drain_timer);
     timer_free(sv->watchdog);
     loop_free(sv->loop);
+    findings_deinit(&sv->api_state.drift);
+    findings_deinit(&sv->api_state.unusable);
 }
 
 /* A client costs two descriptors; the usual soft limit of 1024 is for programs that use select(). */
@@ -482,6 +478,12 @@ int serve_run(const struct serve_input *input, const struct serve_hooks *hooks, 
     sv.retry = timer_new(sv.loop, on_retry, &sv);
     sv.drain_timer = timer_new(sv.loop, on_drain_timeout, &sv);
     sv.client = pg_client_new(sv.loop, &client, on_client_state, &sv);
+    sv.watchman = watchman_new(sv.loop, &(struct watchman_options){.config = input->config,
+                                                                   .client = sv.client,
+                                                                   .drift = &sv.api_state.drift,
+                                                                   .unusable = &sv.api_state.unusable,
+                                                                   .history_faults = history_faults,
+                                                                   .ctx = &sv});
     snprintf(sv.api_state.reason, sizeof sv.api_state.reason, "starting up");
     if (open_ports(&sv, err) == 0) {
         if (hooks->child) {

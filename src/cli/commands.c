@@ -18,6 +18,16 @@ static const struct command commands[] = {
          "Listens on the loopback addresses only and does not check tokens, unless told otherwise.",
      .options = FOR_DEV,
      .run = dev_command},
+    {.name = "check",
+     .summary = "Look at configuration and database: what is wrong, and what mends it.",
+     .about =
+         "Prints one line for each thing that busbar serve needs: ok, note (works, but less than it could) "
+         "or fault, "
+         "with the statement or option that mends it. Among them: tables that were changed beside the proxy. "
+         "Exit status 1 when there is a fault.",
+     .options = FOR_CHECK,
+     .shows_faults = true,
+     .run = check_command},
     {.name = "show-config",
      .summary = "Print the configuration of serve: each value and where it comes from.",
      .about = "Prints the value in force of each option of busbar serve and where it comes from, secrets "

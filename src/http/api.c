@@ -18,7 +18,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { COUNTS_MS = 1000, HISTORY_MS = 15000, TEXT_MAX = 64 * 1024, CALLS = 200 };
+enum { COUNTS_MS = 1000, HISTORY_MS = 15000, CALLS = 200 };
 
 struct api {
     struct loop *loop;
@@ -27,6 +27,7 @@ struct api {
     const struct api_state *state;
     const char *version;
     api_fill_fn fill;
+    uint64_t *history_faults;
     void *ctx;
     double start_time;
     struct call *calls;
@@ -134,7 +135,7 @@ static struct call *start_call(struct api *api, struct http_request *r, const ch
 
 static void write_numbers(struct api *api, struct http_request *r, const struct pg_result *counts)
 {
-    CLEANUP(buf_deinit) struct buf out = BUF_INIT(TEXT_MAX);
+    CLEANUP(buf_deinit) struct buf out = BUF_INIT(API_TEXT_MAX);
     struct metrics m = {
         .state = api->state,
         .version = api->version,
@@ -224,6 +225,9 @@ static void on_history(struct call *c, const struct pg_result *result)
         break;
     default:
         log_error(NULL, "the history of migrations cannot be rendered: %s", err.msg);
+        if (c->api->history_faults) {
+            ++*c->api->history_faults;
+        }
         respond_error(c->request, 500, "the history of migrations cannot be rendered");
         break;
     }
@@ -307,6 +311,7 @@ int api_new(struct loop *loop, const struct api_options *options, struct api **o
     api->state = options->state;
     api->version = options->version;
     api->fill = options->fill;
+    api->history_faults = options->history_faults;
     api->ctx = options->ctx;
     api->start_time = now();
     if (http_server_new(loop, &options->http, on_request, api, &api->server, err) < 0) {

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "http/findings.h"
 #include "net/http.h"
 
 struct api;
@@ -21,6 +22,8 @@ struct api_state {
     char reason[600];       /* why not ready; "" when ready */
     char guard_reason[300]; /* why there is no guard; "" when there is */
     char server_version[64];
+    struct findings drift;    /* electrified tables that are not what clients have */
+    struct findings unusable; /* recorded migrations that clients cannot apply */
 };
 
 struct api_numbers {
@@ -41,6 +44,8 @@ struct api_numbers {
     uint64_t migrations_recorded, migrations_refused;
 };
 
+enum { API_TEXT_MAX = 4 * 1024 * 1024 }; /* of /api/health and /metrics */
+
 typedef void (*api_fill_fn)(void *ctx, struct api_numbers *out_numbers);
 
 struct api_options {
@@ -49,6 +54,7 @@ struct api_options {
     const struct api_state *state; /* likewise */
     const char *version;           /* of the program; likewise */
     api_fill_fn fill;              /* may be NULL */
+    uint64_t *history_faults;      /* counts how often the history could not be rendered; may be NULL */
     void *ctx;
 };
 

@@ -105,6 +105,10 @@ static void write_service(const struct metrics *m, struct buf *out)
           m->state->ready && m->state->guard);
     count(out, "busbar_postgres_up", "gauge", "1 while the service connection to PostgreSQL is up.",
           m->postgres_state[0] == 'u');
+    count(out, "busbar_drifted_tables", "gauge", "Electrified tables that are not what clients have.",
+          m->state->drift.total);
+    count(out, "busbar_unusable_migrations", "gauge", "Recorded migrations that clients cannot apply.",
+          m->state->unusable.total);
     if (m->counted) {
         count(out, "busbar_migrations", "gauge", "Migrations in the history.", m->migrations);
         count(out, "busbar_electrified_tables", "gauge", "Tables opened for sync.", m->electrified_tables);
@@ -167,6 +171,17 @@ static json_t *count_or_null(bool known, uint64_t value)
     return known ? json_integer((json_int_t)value) : json_null();
 }
 
+static json_t *findings_json(const struct findings *f, const char *subject, const char *what)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < f->n; i++) {
+        const struct finding *item = &f->items[i];
+        json_array_append_new(list, json_pack("{s:o, s:o, s:o}", subject, text_or_null(item->subject), what,
+                                              text_or_null(item->what), "mend", text_or_null(item->mend)));
+    }
+    return list;
+}
+
 static const char *status_of(const struct metrics *m)
 {
     return m->state->ready ? "ready" : m->postgres_state[0] == 'd' ? "unavailable" : "starting";
@@ -179,9 +194,11 @@ void metrics_write_json(const struct metrics *m, struct buf *out)
                                  text_or_null(s->server_version), "guard", s->ready && s->guard, "reason",
                                  text_or_null(s->ready ? s->guard_reason : s->reason));
     json_t *root = json_pack(
-        "{s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:f}", "status", status_of(m), "version", m->version, "postgres",
-        postgres, "migrations", count_or_null(m->counted, m->migrations), "electrified_tables",
-        count_or_null(m->counted, m->electrified_tables), "sessions", (json_int_t)m->numbers.sessions,
+        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f}", "status", status_of(m), "version", m->version,
+        "postgres", postgres, "migrations", count_or_null(m->counted, m->migrations), "electrified_tables",
+        count_or_null(m->counted, m->electrified_tables), "drift",
+        findings_json(&s->drift, "table", "difference"), "unusable_migrations",
+        findings_json(&s->unusable, "version", "reason"), "sessions", (json_int_t)m->numbers.sessions,
         "sessions_total", (json_int_t)m->numbers.sessions_total, "uptime_seconds", m->now - m->start_time);
     char *text = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     if (text) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/metrics.h"
 
+#include "base/mem.h"
+
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -97,7 +99,8 @@ static void json_tells_the_state(void **state)
     metrics_write_json(&m, &out);
     has(&out, "{\"status\":\"ready\",\"version\":\"0.1.0\",\"postgres\":{\"state\":\"up\",\"version\":\"15.4 "
               "(\\\"x\\\\y\\\")\","
-              "\"guard\":true,\"reason\":null},\"migrations\":7,\"electrified_tables\":2,\"sessions\":3,");
+              "\"guard\":true,\"reason\":null},\"migrations\":7,\"electrified_tables\":2,\"drift\":[],"
+              "\"unusable_migrations\":[],\"sessions\":3,");
     has(&out, "\"uptime_seconds\":10.0}");
 }
 
@@ -115,6 +118,36 @@ static void json_of_a_service_that_is_not_ready(void **state)
     metrics_write_json(&m, &out);
     has(&out, "{\"status\":\"unavailable\",");
     has(&out, "\"state\":\"down\"");
+}
+
+/* A list too long is cut, not its number; so is a text, between two characters. */
+static void findings_are_told(void **state)
+{
+    CLEANUP(buf_deinit) struct buf out = BUF_INIT(API_TEXT_MAX);
+    struct api_state ill = {.ready = true};
+    struct findings same = {0};
+    CLEANUP(mem_free_p) char *text = mem_alloc(FINDING_TEXT + 2);
+    memset(text, 'x', FINDING_TEXT - 1);
+    memcpy(text + FINDING_TEXT - 1, "\xc3\xa4", 3);
+    findings_add(&ill.drift, "public.items", "column a was dropped", "ALTER TABLE …");
+    for (size_t i = 0; i < FINDINGS_MAX + 5; i++) {
+        findings_add(&ill.unusable, "20240101", text, NULL);
+    }
+    struct metrics m = sample(&ill);
+    metrics_write_text(&m, &out);
+    has(&out, "\nbusbar_drifted_tables 1\n");
+    has(&out, "\nbusbar_unusable_migrations 105\n");
+    buf_reset(&out);
+    metrics_write_json(&m, &out);
+    has(&out, "\"drift\":[{\"table\":\"public.items\",\"difference\":\"column a was "
+              "dropped\",\"mend\":\"ALTER TABLE ");
+    has(&out, "xxx\",\"mend\":null}");
+    assert_int_equal(ill.unusable.n, FINDINGS_MAX);
+    findings_add(&same, "public.items", "column a was dropped", NULL);
+    assert_false(findings_replace(&ill.drift, &same));
+    assert_true(findings_replace(&ill.drift, &same)); /* by none */
+    findings_deinit(&ill.drift);
+    findings_deinit(&ill.unusable);
 }
 
 static void text_that_is_not_utf8_spoils_nothing(void **state)
@@ -144,6 +177,7 @@ int main(void)
         cmocka_unit_test(text_has_every_number),
         cmocka_unit_test(every_line_has_the_form),
         cmocka_unit_test(json_tells_the_state),
+        cmocka_unit_test(findings_are_told),
         cmocka_unit_test(json_of_a_service_that_is_not_ready),
         cmocka_unit_test(text_that_is_not_utf8_spoils_nothing),
         cmocka_unit_test(the_process_is_measured),

@@ -23,7 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OLDEST_SERVER = 140000, INSTALL_FILES = 1000, DIGEST_TEXT = 65 };
+enum { OLDEST_SERVER = 140000, INSTALL_FILES = 1000 };
 
 const struct install_sql install_embedded = {sql_migrations, sql_routines, sql_event_triggers};
 
@@ -38,7 +38,7 @@ struct install {
     bool has_schema;   /* busbar, before us */
     bool files_needed; /* false: only the guard is missing */
     bool guard_refused;
-    char digest[DIGEST_TEXT];
+    char digest[INSTALL_DIGEST];
     char server_version[64];
     char guard_reason[512];
     /* Files still to run. */
@@ -125,7 +125,7 @@ static void digest_table(EVP_MD_CTX *md, const struct embedded_file *f)
     EVP_DigestUpdate(md, "", 1);
 }
 
-static void compute_digest(struct install *in)
+void install_digest(const struct install_sql *sql, char out[INSTALL_DIGEST])
 {
     unsigned char raw[EVP_MAX_MD_SIZE];
     unsigned n = 0;
@@ -133,13 +133,13 @@ static void compute_digest(struct install *in)
     if (!md || !EVP_DigestInit_ex(md, EVP_sha256(), NULL)) {
         abort(); /* out of memory, see base/mem.h */
     }
-    digest_table(md, in->sql->migrations);
-    digest_table(md, in->sql->routines);
-    digest_table(md, in->sql->event_triggers);
+    digest_table(md, sql->migrations);
+    digest_table(md, sql->routines);
+    digest_table(md, sql->event_triggers);
     EVP_DigestFinal_ex(md, raw, &n);
     EVP_MD_CTX_free(md);
-    for (unsigned i = 0; i < n && 2 * i + 2 < DIGEST_TEXT; i++) {
-        snprintf(in->digest + 2 * i, 3, "%02x", raw[i]);
+    for (unsigned i = 0; i < n && 2 * i + 2 < INSTALL_DIGEST; i++) {
+        snprintf(out + 2 * i, 3, "%02x", raw[i]);
     }
 }
 
@@ -153,10 +153,10 @@ static uint64_t migration_number(const struct embedded_file *f)
     return number;
 }
 
-static uint64_t newest_migration(const struct install *in)
+uint64_t install_newest(const struct install_sql *sql)
 {
     uint64_t newest = 0;
-    for (const struct embedded_file *f = in->sql->migrations; f->name; f++) {
+    for (const struct embedded_file *f = sql->migrations; f->name; f++) {
         newest = migration_number(f);
     }
     return newest;
@@ -177,7 +177,7 @@ static void begin(struct install *in);
 static void on_inspected(void *ctx, const struct pg_result *r)
 {
     struct install *in = ctx;
-    char expected[DIGEST_TEXT + 16];
+    char expected[INSTALL_DIGEST + 16];
     in->query = NULL;
     if (!r->ok) {
         fail_with(in, "cannot read schema busbar", r);
@@ -189,7 +189,7 @@ static void on_inspected(void *ctx, const struct pg_result *r)
     snprintf(expected, sizeof expected, "%s %u", in->digest, (unsigned)triggers);
     bool files_match = digest && strncmp(digest, in->digest, strlen(in->digest)) == 0;
     bool guarded = files_match && triggers > 0 && strcmp(digest, expected) == 0;
-    if (number_at(r, 0, INSPECT_NEWEST) > newest_migration(in)) {
+    if (number_at(r, 0, INSPECT_NEWEST) > install_newest(in->sql)) {
         fail_fatally(in, "Use the newer Busbar, or restore the database from before it was upgraded.",
                      "the database was prepared by a newer version of Busbar");
     } else if (in->installed ? !secret : !guarded) {
@@ -450,7 +450,7 @@ struct install *install_start(struct pg_client *client, const struct install_sql
     in->sql = sql;
     in->fn = fn;
     in->ctx = ctx;
-    compute_digest(in);
+    install_digest(sql, in->digest);
     run(in, install_probe, on_probed);
     return in;
 }

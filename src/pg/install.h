@@ -14,6 +14,7 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct pg_client;
 struct install;
@@ -26,6 +27,11 @@ struct install_sql {
 };
 
 extern const struct install_sql install_embedded;
+
+enum { INSTALL_DIGEST = 65 };
+/* What the digest in row 0 begins with when all of `sql` is installed. */
+void install_digest(const struct install_sql *sql, char out[INSTALL_DIGEST]);
+uint64_t install_newest(const struct install_sql *sql); /* the number of the last migration */
 
 struct install_outcome {
     bool ready;

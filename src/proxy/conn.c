@@ -468,6 +468,7 @@ static void on_login(void *ctx, struct upstream *up, const struct login_error *e
     }
     c->server = stream_new(c->worker->loop, fd, up->ssl, &server_events, c);
     c->session = session_new(&session_out, c, c->prefix, &c->worker->stats.sessions);
+    session_set_guarded(c->session, c->policy->guarded);
     set_state(c, CONN_OPEN);
     c->opened_ms = c->active_ms = now(c);
     c->login_ms = c->opened_ms - c->login_ms;

@@ -62,19 +62,24 @@ int policy_new(const struct policy_options *options, const char *reason, struct 
 int policy_with_options(const struct policy *p, const struct policy_options *options, struct policy **out,
                         struct err *err)
 {
-    return finish(with_texts(options, p->secret, p->not_ready), out, err);
+    struct policy *made = with_texts(options, p->secret, p->not_ready);
+    made->guarded = p->guarded;
+    return finish(made, out, err);
 }
 
 static struct policy *with_state(const struct policy *p, const char *secret, const char *not_ready)
 {
     struct policy *made = with_texts(&p->options, secret, not_ready);
     made->verifier = p->verifier;
+    made->guarded = p->guarded;
     return made;
 }
 
-struct policy *policy_ready(const struct policy *p, const char *session_secret)
+struct policy *policy_ready(const struct policy *p, const char *session_secret, bool guarded)
 {
-    return with_state(p, session_secret, NULL);
+    struct policy *made = with_state(p, session_secret, NULL);
+    made->guarded = guarded;
+    return made;
 }
 
 struct policy *policy_not_ready(const struct policy *p, const char *reason)

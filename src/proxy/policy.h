@@ -42,6 +42,7 @@ struct policy {
     struct policy_options options; /* texts are its own */
     struct scram_verifier verifier;
     char *secret;    /* of busbar.settings; proves to the guard that a session is ours. NULL until ready */
+    bool guarded;    /* event triggers guard the schema */
     char *not_ready; /* why clients cannot come in, as they are told; NULL when they can */
 };
 
@@ -52,7 +53,7 @@ MUST_USE int policy_new(const struct policy_options *options, const char *reason
 MUST_USE int policy_with_options(const struct policy *p, const struct policy_options *options,
                                  struct policy **out, struct err *err);
 /* The same, ready: session_secret is copied. */
-struct policy *policy_ready(const struct policy *p, const char *session_secret);
+struct policy *policy_ready(const struct policy *p, const char *session_secret, bool guarded);
 /* The same, not ready. */
 struct policy *policy_not_ready(const struct policy *p, const char *reason);
 

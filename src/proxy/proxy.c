@@ -146,9 +146,9 @@ static void put_in_force(struct proxy *p, struct policy *policy)
     }
 }
 
-void proxy_set_ready(struct proxy *p, const char *session_secret)
+void proxy_set_ready(struct proxy *p, const char *session_secret, bool guarded)
 {
-    put_in_force(p, policy_ready(p->policy, session_secret));
+    put_in_force(p, policy_ready(p->policy, session_secret, guarded));
 }
 
 void proxy_set_not_ready(struct proxy *p, const char *reason)
@@ -253,6 +253,7 @@ static void add_worker(const struct worker_stats *w, struct proxy_stats *out)
     out->ddlx_statements += counter_get(&w->sessions.ddlx_statements);
     out->migrations_recorded += counter_get(&w->sessions.migrations_recorded);
     out->migrations_refused += counter_get(&w->sessions.migrations_refused);
+    out->history_faults += counter_get(&w->sessions.history_faults);
 }
 
 void proxy_read_stats(const struct proxy *p, struct proxy_stats *out)

@@ -35,6 +35,7 @@ struct proxy_stats {
     uint64_t messages_from_clients, messages_from_server;
     uint64_t statements_inspected, ddlx_statements;
     uint64_t migrations_recorded, migrations_refused;
+    uint64_t history_faults;
 };
 
 /* Listens at once; clients get 57P03 until proxy_set_ready(). options are copied, but for the inherited
@@ -42,8 +43,9 @@ struct proxy_stats {
 MUST_USE int proxy_new(struct loop *loop, const struct proxy_options *options, struct proxy **out_proxy,
                        struct err *err);
 uint16_t proxy_port(const struct proxy *p);
-/* session_secret: of busbar.settings; proves to the guard that a session is ours. */
-void proxy_set_ready(struct proxy *p, const char *session_secret);
+/* session_secret: of busbar.settings; proves to the guard that a session is ours. guarded: there is a guard,
+ * for sessions that are opened from now on. */
+void proxy_set_ready(struct proxy *p, const char *session_secret, bool guarded);
 /* New clients are told `reason` (copied); running sessions go on. */
 void proxy_set_not_ready(struct proxy *p, const char *reason);
 /* Logins from now on go by these options; on failure nothing has changed. */

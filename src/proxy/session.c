@@ -25,6 +25,7 @@ struct session *session_new(const struct session_out *out, void *ctx, const char
     s->status = 'I';
     s->std_strings = true;
     s->effect = BLOCK_AS_BEFORE;
+    s->guarded = true;
     buf_init(&s->from_client, LIMIT_MIGRATION_TEXT + 2 * LIMIT_READ);
     buf_init(&s->from_server, LIMIT_HELD_FRAME + 2 * LIMIT_READ);
     buf_init(&s->hidden.rows, LIMIT_CAPTURE);
@@ -51,6 +52,7 @@ void session_free(struct session *s)
     special_unref(s->reconcile_at_sync);
     free((void *)(uintptr_t)s->wrapped_text.p);
     forget_marks(s);
+    forget_unguarded(s);
     free(s->marks);
     buf_deinit(&s->from_client);
     buf_deinit(&s->from_server);
@@ -62,6 +64,11 @@ void session_free(struct session *s)
     arena_deinit(&s->arena);
     arena_deinit(&s->script.arena);
     free(s);
+}
+
+void session_set_guarded(struct session *s, bool on)
+{
+    s->guarded = on;
 }
 
 void session_set_std_strings(struct session *s, bool on)

@@ -39,6 +39,7 @@ struct session_counters {
     struct counter migrations_recorded;
     struct counter migrations_refused; /* by the proof or by record() */
     struct counter ddlx_statements;
+    struct counter history_faults; /* proofs that failed in what is recorded already */
 };
 
 /* What one session did, for its line in the log. */
@@ -71,5 +72,8 @@ void session_end(struct session *s, enum proxy_error why);
 
 /* False while the session has more of the client's input than it may use: stop reading from the client. */
 bool session_wants_client(const struct session *s);
+/* Whether event triggers guard the schema; true at first. Without them the session itself asks, before each
+ * COMMIT of a transaction that may have held DDL, what has changed. Only before the first message. */
+void session_set_guarded(struct session *s, bool on);
 /* The server reported standard_conforming_strings. */
 void session_set_std_strings(struct session *s, bool on);

@@ -176,10 +176,22 @@ void batch_bind(struct session *s, struct str frame)
 
 /* --- Execute --- */
 
+/* What may make a failed transaction whole or end it. If it does not, nothing behind it is executed either,
+ * so what follows in the batch need not wait for ReadyForQuery to know. */
+static bool may_recover(enum statement_kind kind)
+{
+    return kind == STATEMENT_SAVEPOINT || kind == STATEMENT_ROLLBACK || kind == STATEMENT_COMMIT ||
+           kind == STATEMENT_PREPARE_TRANSACTION;
+}
+
 static void send_execute(struct session *s, uint8_t flags)
 {
     struct special *special = s->stash_special;
     s->stash_special = NULL;
+    note_unguarded(s, special->kind, special->text);
+    if (s->status == 'E' && may_recover(special->kind)) {
+        s->status = 'T';
+    }
     if (may_mark(special)) {
         s->unsure++;
         flags |= ANSWER_MAY_MARK;
@@ -234,7 +246,7 @@ static void on_drained_for_commit(struct session *s)
     if (ignored_by_server(s)) {
         return;
     }
-    if (has_migration(s)) {
+    if (must_prove(s)) {
         commit_start(s, HIDDEN_FLUSH, on_proved_for_execute);
         return;
     }
@@ -256,11 +268,23 @@ static bool block_is_uncertain(const struct session *s)
 /* Something under way may still mark the transaction that is to end, or fail it: its answer is waited for. */
 static void execute_ending(struct session *s, session_next next)
 {
-    if (s->unsure > 0 || (s->marks_n > 0 && block_is_uncertain(s))) {
+    if (s->unsure > 0 || ((s->marks_n > 0 || s->unchecked) && block_is_uncertain(s))) {
         drain(s, next);
         return;
     }
     next(s);
+}
+
+static void on_checked_for_prepare(struct session *s, bool ok)
+{
+    if (!ok) {
+        on_execute_refused(s, false);
+    } else if (has_migration(s)) {
+        raise_error(s, HIDDEN_FLUSH, PROXY_TWO_PHASE, "", on_execute_refused);
+    } else {
+        predict_block(s, BLOCK_NONE);
+        send_execute(s, 0);
+    }
 }
 
 static void on_drained_for_prepare(struct session *s)
@@ -268,12 +292,11 @@ static void on_drained_for_prepare(struct session *s)
     if (ignored_by_server(s)) {
         return;
     }
-    if (has_migration(s)) {
-        raise_error(s, HIDDEN_FLUSH, PROXY_TWO_PHASE, "", on_execute_refused);
+    if (s->unchecked && must_prove(s)) {
+        find_changes(s, HIDDEN_FLUSH, on_checked_for_prepare);
         return;
     }
-    predict_block(s, BLOCK_NONE);
-    send_execute(s, 0);
+    on_checked_for_prepare(s, true);
 }
 
 static void execute_wrapped(struct session *s)
@@ -407,7 +430,7 @@ static void on_drained_for_sync(struct session *s)
     } else if (s->skipping) {
         buf_reset(&s->held);
         hidden_sync(s, on_failed_sync);
-    } else if (s->marks_n > 0) {
+    } else if (must_prove(s)) {
         commit_start(s, HIDDEN_FLUSH, on_proved_for_sync);
     } else {
         on_proved_for_sync(s, true);

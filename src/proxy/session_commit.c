@@ -79,6 +79,51 @@ static void tell_client(struct session *s, struct str schema, struct str table, 
     buf_deinit(&message);
 }
 
+/* --- without a guard --- */
+
+bool may_change_schema(enum statement_kind kind)
+{
+    return kind == STATEMENT_DDL || kind == STATEMENT_DO || kind == STATEMENT_CALL;
+}
+
+/* The text is worth keeping while it is the only one: then it is what made the difference. */
+void note_unguarded(struct session *s, enum statement_kind kind, struct str text)
+{
+    if (s->guarded || !may_change_schema(kind)) {
+        return;
+    }
+    bool first = !s->unchecked;
+    forget_unguarded(s);
+    s->unchecked = true;
+    if (first && text.n <= LIMIT_CAPTURE) {
+        s->unchecked_text = (struct str){mem_strndup(text.p, text.n), text.n};
+    }
+}
+
+void forget_unguarded(struct session *s)
+{
+    free((void *)(uintptr_t)s->unchecked_text.p);
+    s->unchecked_text = (struct str){NULL, 0};
+    s->unchecked = false;
+}
+
+bool has_migration(const struct session *s)
+{
+    return s->marks_n > 0 && s->status != 'E'; /* the COMMIT of a failed transaction is a ROLLBACK */
+}
+
+bool must_prove(const struct session *s)
+{
+    return has_migration(s) || (s->unchecked && s->status != 'E');
+}
+
+void find_changes(struct session *s, enum hidden_end end, session_done done)
+{
+    hidden_run(s, end, STR("SELECT busbar.find_changes()"), NULL, 0, done);
+}
+
+/* --- marks --- */
+
 /* DETAIL is {"id": …, "notify": …}, in ASCII; the names are fields of their own, as they may be in any
  * encoding. */
 void note_mark(struct session *s, struct str notice_body, struct str statement)
@@ -150,11 +195,6 @@ static int parse_pending(struct session *s, struct pending *out)
         }
     }
     return 0;
-}
-
-bool has_migration(const struct session *s)
-{
-    return s->marks_n > 0 && s->status != 'E'; /* the COMMIT of a failed transaction is a ROLLBACK */
 }
 
 static void finish(struct session *s, bool ok)
@@ -281,11 +321,35 @@ static void on_pending(struct session *s, bool ok)
     }
     struct proof_commands commands = {.ops = pending.ops, .n = pending.n, .n_recorded = pending.recorded};
     if (proof_run_noting(&commands, &s->arena, &notes, &err) < 0) {
+        bool history = err.kind == ERR_INTERNAL; /* not the new migration's fault */
         log_warning(s->log_prefix, "migration refused: %s", err.msg);
-        raise_error(s, s->commit_end, PROXY_NOT_PROVED, err.msg, on_refused);
+        counter_add(&s->counters->history_faults, history);
+        raise_error(s, s->commit_end, history ? PROXY_HISTORY_UNUSABLE : PROXY_NOT_PROVED, err.msg,
+                    on_refused);
         return;
     }
     record(s, &pending, &notes);
+}
+
+static void ask_pending(struct session *s)
+{
+    hidden_run(s, s->commit_end, STR("SELECT kind, id, version, ops FROM busbar.pending()"), NULL, 0,
+               on_pending);
+}
+
+static void on_changes_found(struct session *s, bool ok)
+{
+    if (!ok) {
+        refused(s);
+        finish(s, false);
+        return;
+    }
+    forget_unguarded(s);
+    if (s->marks_n == 0) {
+        finish(s, true);
+        return;
+    }
+    ask_pending(s);
 }
 
 void commit_start(struct session *s, enum hidden_end end, session_done done)
@@ -294,7 +358,11 @@ void commit_start(struct session *s, enum hidden_end end, session_done done)
     s->commit_done = done;
     s->commit_end = end;
     arena_reset(&s->arena);
-    hidden_run(s, end, STR("SELECT kind, id, version, ops FROM busbar.pending()"), NULL, 0, on_pending);
+    if (s->unchecked) {
+        find_changes(s, end, on_changes_found);
+    } else {
+        ask_pending(s);
+    }
 }
 
 /* --- an index that was built or dropped concurrently --- */

@@ -83,7 +83,8 @@ struct session {
     bool server_left_dropped;
 
     struct answers answers;
-    char status;           /* of the last ReadyForQuery: I, T or E */
+    char status; /* of the last ReadyForQuery: I, T or E; T, too, when what was sent since may have mended an
+                    E */
     enum block block;      /* when all that has been sent is run */
     enum block known;      /* as far as it has been answered */
     enum block effect;     /* of the message about to be sent */
@@ -96,6 +97,10 @@ struct session {
         *reconcile_at_sync; /* an index was built or dropped concurrently, by this one; a reference */
     uint32_t unsure;        /* statements under way that may mark the transaction */
     bool std_strings;       /* standard_conforming_strings */
+    bool guarded;           /* event triggers mark the transaction */
+    bool unchecked;         /* not guarded: the open transaction may have changed the schema */
+    struct str
+        unchecked_text; /* ... by this statement; owned; p NULL: by several, or it is too long to keep */
 
     struct special_map statements, portals;
     uint32_t undos; /* answers that can put a name back */
@@ -190,8 +195,18 @@ void batch_sync(struct session *s, struct str frame);
 void batch_copy_begun(struct session *s);
 
 /* --- session_commit.c --- */
-bool has_migration(const struct session *s); /* a COMMIT would commit something that was captured */
 void note_mark(struct session *s, struct str notice_body, struct str statement);
+bool may_change_schema(enum statement_kind kind);
+/* A statement goes to the server that may change the schema where no guard would see it. */
+void note_unguarded(struct session *s, enum statement_kind kind, struct str text);
+void forget_unguarded(struct session *s);
+bool has_migration(const struct session *s); /* a COMMIT would commit something that was captured */
+/* True when the open transaction must be looked at before it is committed: it is marked, or may hold a change
+ * that nobody has marked. */
+bool must_prove(const struct session *s);
+/* Without a guard: has the database compare what the open transaction touched, and mark it. done(false): the
+ * change is refused, the error is in hidden.error. */
+void find_changes(struct session *s, enum hidden_end end, session_done done);
 /* Proves and records the open transaction's migration. done(false): the reason has been forwarded to the
  * client and the server's transaction has failed. */
 void commit_start(struct session *s, enum hidden_end end, session_done done);

@@ -21,9 +21,16 @@
 
 static void script_next(struct session *s);
 
+/* True when no guard watches what the statement may change in the schema. */
+static bool hides_change(const struct session *s, const struct statement *st)
+{
+    return !s->guarded && may_change_schema(st->kind);
+}
+
 /* True when some statement needs more than to be sent, or ends what a batch without its Sync has begun. */
 static bool needs_us(const struct session *s)
 {
+    bool unseen = false;
     if (s->block == BLOCK_HIDDEN) {
         return true;
     }
@@ -31,9 +38,10 @@ static bool needs_us(const struct session *s)
         const struct statement *st = &s->script.statements[i];
         bool ends = st->kind == STATEMENT_COMMIT || st->kind == STATEMENT_PREPARE_TRANSACTION;
         if (wants_transaction(st) || st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY ||
-            (ends && s->marks_n > 0)) {
+            (ends && (unseen || must_prove(s)))) {
             return true;
         }
+        unseen |= hides_change(s, st);
     }
     return false;
 }
@@ -150,7 +158,7 @@ static void on_reconcile_done(struct session *s, bool ok)
 static void script_finish(struct session *s)
 {
     if (s->block == BLOCK_HIDDEN) {
-        if (s->marks_n > 0) {
+        if (must_prove(s)) {
             commit_start(s, HIDDEN_SYNC, on_proved_for_hidden_commit);
         } else {
             on_proved_for_hidden_commit(s, true);
@@ -191,6 +199,9 @@ static struct str slice(const struct session *s)
 
 static void send_slice(struct session *s)
 {
+    for (size_t i = s->script.first; i < s->script.end; i++) {
+        note_unguarded(s, s->script.statements[i].kind, s->script.statements[i].text);
+    }
     send_piece(s, slice(s), s->block == BLOCK_HIDDEN);
 }
 
@@ -315,7 +326,7 @@ static void on_proved_for_commit(struct session *s, bool ok)
 
 static void run_commit(struct session *s)
 {
-    if (has_migration(s)) {
+    if (must_prove(s)) {
         commit_start(s, HIDDEN_SYNC, on_proved_for_commit);
         return;
     }
@@ -329,14 +340,25 @@ static void on_two_phase_refused(struct session *s, bool ok)
     roll_back(s);
 }
 
+static void on_checked_for_prepare(struct session *s, bool ok)
+{
+    if (!ok) {
+        on_two_phase_refused(s, false);
+    } else if (has_migration(s)) {
+        raise_error(s, HIDDEN_SYNC, PROXY_TWO_PHASE, "", on_two_phase_refused);
+    } else {
+        predict_block(s, BLOCK_NONE);
+        send_slice(s);
+    }
+}
+
 static void run_prepare_transaction(struct session *s)
 {
-    if (has_migration(s)) {
-        raise_error(s, HIDDEN_SYNC, PROXY_TWO_PHASE, "", on_two_phase_refused);
+    if (s->unchecked && must_prove(s)) {
+        find_changes(s, HIDDEN_SYNC, on_checked_for_prepare);
         return;
     }
-    predict_block(s, BLOCK_NONE);
-    send_slice(s);
+    on_checked_for_prepare(s, true);
 }
 
 static void run_begin(struct session *s)
@@ -494,6 +516,9 @@ static void script_start(struct session *s)
         script_next(s);
         return;
     }
+    for (size_t i = 0; i < s->script.n; i++) {
+        note_unguarded(s, s->script.statements[i].kind, s->script.statements[i].text);
+    }
     predict_all(s);
     if (expect(s, ANSWER_QUERY, ACTION_FORWARD, 0, NULL)) {
         put_query(&s->scratch, s->script.text);
@@ -505,12 +530,12 @@ static void script_start(struct session *s)
 /* BEGIN, ROLLBACK and the like need no knowledge of what is under way. */
 static bool needs_no_drain(const struct session *s)
 {
-    if (s->unsure > 0 || s->marks_n > 0 || may_be_hidden(s)) {
+    if (s->unsure > 0 || s->marks_n > 0 || s->unchecked || may_be_hidden(s)) {
         return false;
     }
     for (size_t i = 0; i < s->script.n; i++) {
-        if (wants_transaction(&s->script.statements[i]) ||
-            s->script.statements[i].kind == STATEMENT_DDL_INDEX_CONCURRENTLY) {
+        const struct statement *st = &s->script.statements[i];
+        if (wants_transaction(st) || st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY || hides_change(s, st)) {
             return false;
         }
     }

@@ -245,6 +245,7 @@ static void ready_status(struct session *s, char status)
     settle_answer(s, status);
     if (s->answers.n == 1 && status == 'I') {
         special_map_clear(&s->portals); /* they end with their transaction */
+        forget_unguarded(s);
     }
 }
 
@@ -445,6 +446,9 @@ static struct str statement_behind(struct session *s, const struct answer *a)
 {
     if (s->wrapped_text.p) {
         return s->wrapped_text;
+    }
+    if (a && a->action == ACTION_HIDDEN) {
+        return s->unchecked_text;
     }
     return a && a->special ? a->special->text : script_statement(s);
 }

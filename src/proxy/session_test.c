@@ -201,12 +201,13 @@ static void say(struct talk *t, enum who who, const char *p, size_t n)
     assert_true(rc == 0 || t->closed);
 }
 
-static void hold_one(const struct step *steps, size_t n, bool byte_by_byte, bool expect_closed)
+static void hold_one(const struct step *steps, size_t n, bool byte_by_byte, bool guarded, bool expect_closed)
 {
     static const struct session_out out = {to_client, to_server, flush, flush, on_close};
     struct talk t = {.to_client = BUF_INIT(100000), .to_server = BUF_INIT(100000)};
     struct session_counters counters = {0};
     t.session = session_new(&out, &t, "", &counters);
+    session_set_guarded(t.session, guarded);
     for (size_t i = 0; i < n; i++) {
         CLEANUP(buf_deinit) struct buf in = BUF_INIT(100000);
         put_messages(&in, steps[i].says, steps[i].messages);
@@ -226,21 +227,27 @@ static void hold_one(const struct step *steps, size_t n, bool byte_by_byte, bool
     buf_deinit(&t.to_server);
 }
 
-static void hold(const struct step *steps, size_t n, bool expect_closed)
+static void hold(const struct step *steps, size_t n, bool guarded, bool expect_closed)
 {
-    hold_one(steps, n, false, expect_closed);
-    hold_one(steps, n, true, expect_closed);
+    hold_one(steps, n, false, guarded, expect_closed);
+    hold_one(steps, n, true, guarded, expect_closed);
 }
 
 #define TALK(...)                                         \
     do {                                                  \
         static const struct step steps[] = {__VA_ARGS__}; \
-        hold(steps, ARRAY_LEN(steps), false);             \
+        hold(steps, ARRAY_LEN(steps), true, false);       \
     } while (0)
 #define TALK_CLOSED(...)                                  \
     do {                                                  \
         static const struct step steps[] = {__VA_ARGS__}; \
-        hold(steps, ARRAY_LEN(steps), true);              \
+        hold(steps, ARRAY_LEN(steps), true, true);        \
+    } while (0)
+
+#define TALK_UNGUARDED(...)                               \
+    do {                                                  \
+        static const struct step steps[] = {__VA_ARGS__}; \
+        hold(steps, ARRAY_LEN(steps), false, false);      \
     } while (0)
 
 /* A hidden operation, as the server sees it and as it answers. */
@@ -248,6 +255,7 @@ static void hold(const struct step *steps, size_t n, bool expect_closed)
     "P[\001busbar|" sql "] B[\001busbar|\001busbar] E[\001busbar] C[P\001busbar] C[S\001busbar]"
 #define HIDDEN_OK "1 2 C[OK] 3 3"
 #define ASK       "SELECT busbar.precheck($1, $2, $3)"
+#define CHANGES   "SELECT busbar.find_changes()"
 #define PENDING   "SELECT kind, id, version, ops FROM busbar.pending()"
 #define RECORD \
     "SELECT busbar.record($1::pg_catalog.text::pg_catalog.jsonb, $2::pg_catalog.text::pg_catalog.jsonb)"
@@ -306,6 +314,66 @@ static void test_a_marked_transaction_is_proved_and_recorded_before_commit(void 
          {SERVER, "1 2 " PENDING_ROW " C[SELECT 1] 3 3 Z[T]", NULL, HIDDEN(RECORD) " S"},
          {SERVER, "1 2 D[20240101] C[SELECT 1] 3 3 Z[T]", NULL, "Q[commit]"},
          {SERVER, "C[COMMIT] Z[I]", "C[COMMIT] Z[I]", NULL});
+}
+
+static void test_without_a_guard_the_session_asks_what_has_changed(void **state)
+{
+    (void)state;
+    TALK_UNGUARDED({CLIENT, "Q[drop index i]", NULL, HIDDEN("BEGIN") " S"},
+                   {SERVER, HIDDEN_OK " Z[T]", NULL, "Q[drop index i]"},
+                   {SERVER, "C[DROP INDEX] Z[T]", NULL, HIDDEN(CHANGES) " S"},
+                   {SERVER, "1 2 " MARK " D[] C[SELECT 1] 3 3 Z[T]", MARKED, HIDDEN(PENDING) " S"},
+                   {SERVER, "1 2 " PENDING_ROW " C[SELECT 1] 3 3 Z[T]", NULL, HIDDEN(RECORD) " S"},
+                   {SERVER, "1 2 D[20240101] C[SELECT 1] 3 3 Z[T]", NULL, HIDDEN("COMMIT") " S"},
+                   {SERVER, HIDDEN_OK " Z[I]", "C[DROP INDEX] Z[I]", NULL});
+}
+
+static void test_without_a_guard_nothing_changed_is_nothing_more(void **state)
+{
+    (void)state;
+    TALK_UNGUARDED({CLIENT, "Q[begin; do 'x'; commit]", NULL, "Q[begin]"},
+                   {SERVER, "C[BEGIN] Z[T]", "C[BEGIN]", "Q[do 'x']"},
+                   {SERVER, "C[DO] Z[T]", "C[DO]", HIDDEN(CHANGES) " S"},
+                   {SERVER, "1 2 D[] C[SELECT 1] 3 3 Z[T]", NULL, "Q[commit]"},
+                   {SERVER, "C[COMMIT] Z[I]", "C[COMMIT] Z[I]", NULL},
+                   {CLIENT, "Q[begin; select 1; commit]", NULL, "Q[begin; select 1; commit]"});
+}
+
+static void test_without_a_guard_a_refused_change_fails_the_commit(void **state)
+{
+    (void)state;
+    TALK_UNGUARDED({CLIENT, "P[|begin] B[|] E[] S", NULL, "P[|begin] B[|] E S"},
+                   {SERVER, "1 2 C[BEGIN] Z[T]", "1 2 C[BEGIN] Z[T]", NULL},
+                   {CLIENT, "P[|do 'x'] B[|] E[] S", NULL, "P[|do 'x'] B[|] E S"},
+                   {SERVER, "1 2 C[DO] Z[T]", "1 2 C[DO] Z[T]", NULL},
+                   {CLIENT, "P[|commit] B[|] E[] S", NULL, "P[|commit] B[|] " HIDDEN(CHANGES) " H"},
+                   {SERVER, "1 2 1 2 E[SERROR|CEX010|Mno]", "1 2 E[EX010 no]", "S"},
+                   {SERVER, "Z[E]", NULL, "C[P\001busbar] C[S\001busbar] " HIDDEN("ROLLBACK") " S"},
+                   {SERVER, "3 3 " HIDDEN_OK " Z[I]", "Z[I]", NULL});
+}
+
+static void test_the_commit_of_a_failed_transaction_is_not_proved(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+         {CLIENT, "Q[drop index i]", NULL, "Q[drop index i]"},
+         {SERVER, MARK " C[DROP INDEX] Z[T]", MARKED " C[DROP INDEX] Z[T]", NULL},
+         {CLIENT, "Q[select 1/0]", NULL, "Q[select 1/0]"},
+         {SERVER, "E[SERROR|C22012|Mno] Z[E]", "E[22012 no] Z[E]", NULL},
+         {CLIENT, "P[|commit] B[|] E[] S", NULL, "P[|commit] B[|] E S"},
+         {SERVER, "1 2 C[ROLLBACK] Z[I]", "1 2 C[ROLLBACK] Z[I]", NULL});
+}
+
+static void test_a_transaction_mended_in_the_batch_of_its_commit_is_proved(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+         {CLIENT, "Q[drop index i]", NULL, "Q[drop index i]"},
+         {SERVER, MARK " C[DROP INDEX] Z[T]", MARKED " C[DROP INDEX] Z[T]", NULL},
+         {CLIENT, "Q[select 1/0]", NULL, "Q[select 1/0]"},
+         {SERVER, "E[SERROR|C22012|Mno] Z[E]", "E[22012 no] Z[E]", NULL},
+         {CLIENT, "P[|rollback to s] B[|] E[] P[|commit] B[|] E[] S", NULL,
+          "P[|rollback to s] B[|] E P[|commit] B[|] " HIDDEN(PENDING) " H"});
 }
 
 static void test_nothing_is_recorded_when_savepoints_undid_all(void **state)
@@ -763,6 +831,11 @@ int main(void)
         cmocka_unit_test(test_failed_ddl_is_rolled_back_before_the_client_may_go_on),
         cmocka_unit_test(test_statements_around_ddl_stay_one_piece),
         cmocka_unit_test(test_a_marked_transaction_is_proved_and_recorded_before_commit),
+        cmocka_unit_test(test_without_a_guard_the_session_asks_what_has_changed),
+        cmocka_unit_test(test_without_a_guard_nothing_changed_is_nothing_more),
+        cmocka_unit_test(test_without_a_guard_a_refused_change_fails_the_commit),
+        cmocka_unit_test(test_the_commit_of_a_failed_transaction_is_not_proved),
+        cmocka_unit_test(test_a_transaction_mended_in_the_batch_of_its_commit_is_proved),
         cmocka_unit_test(test_nothing_is_recorded_when_savepoints_undid_all),
         cmocka_unit_test(test_a_migration_that_fails_the_proof_is_refused_at_commit),
         cmocka_unit_test(test_what_clients_cannot_follow_is_asked_about_first),

@@ -169,7 +169,7 @@ def unrecorded(sql, op):
 
 
 COLOUR = "ALTER TABLE items ADD COLUMN colour text"
-PUBLIC_COLOUR = "ALTER TABLE public.items ADD COLUMN colour text"
+DOUBTFUL = "SELECT run('CREATE INDEX doubtful ON items (lower(value))')"
 IN_FUNCTION = f"SELECT run('{COLOUR}')"
 IN_PROCEDURE = f"CALL run_procedure('{COLOUR}')"
 IN_TRIGGER = f"INSERT INTO closed VALUES (1, '{COLOUR}')"
@@ -434,15 +434,14 @@ SECTIONS = [
             "EX008", f'Cannot rename column "value" of electrified table {T}', hint="Add a column of the new name and copy the values:"),
             before="DO $$ BEGIN ALTER TABLE items OF shape; END $$"),
         Row("DO $$ BEGIN ALTER TABLE items DISABLE RULE quiet; ALTER TABLE items CLUSTER ON items_pkey; END $$", irrelevant),
-        Row(IN_FUNCTION, unrecorded(IN_FUNCTION, PUBLIC_COLOUR), only="single"),
-        Row(IN_FUNCTION, captured("add_column colour"), only="block"),
+        Row(IN_FUNCTION, captured("add_column colour")),
+        Row(DOUBTFUL, unrecorded(DOUBTFUL, "CREATE INDEX doubtful ON public.items USING btree (lower(value))"), only="single"),
+        Row(DOUBTFUL, captured("create_index doubtful"), only="block"),
         Row("SELECT run('ALTER TABLE items DROP COLUMN value')", dropped_column("value", None, f"UPDATE {T} SET value = NULL;")),
         Row("SELECT run('DROP TABLE items CASCADE')", dropped()),
-        Row(IN_PROCEDURE, unrecorded(IN_PROCEDURE, PUBLIC_COLOUR), only="single"),
-        Row(IN_PROCEDURE, captured("add_column colour"), only="block"),
+        Row(IN_PROCEDURE, captured("add_column colour")),
         Row("CALL run_procedure('ALTER TABLE items DROP COLUMN value')", dropped_column("value", None, f"UPDATE {T} SET value = NULL;")),
-        Row(IN_TRIGGER, unrecorded(IN_TRIGGER, PUBLIC_COLOUR), only="single"),
-        Row(IN_TRIGGER, captured("add_column colour"), only="block"),
+        Row(IN_TRIGGER, captured("add_column colour")),
         Row("INSERT INTO closed VALUES (1, 'ALTER TABLE items RENAME TO things')", renamed("things")),
         Row(f"EXPLAIN ANALYZE {IN_TRIGGER}", captured("add_column colour"), only="block"),
         Row(CTE, captured("add_column colour"), only="block"),
