@@ -21,7 +21,7 @@ $$;
 -- A column's type as a statement would have it; types of schema public go without it.
 CREATE OR REPLACE FUNCTION busbar.type_sql(col jsonb) RETURNS text
 LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN col ->> 'type_schema' = 'public' AND col ->> 'type_name' NOT LIKE '\_%'
+    SELECT CASE WHEN col ->> 'type_schema' = 'public' AND col ->> 'type_name' NOT LIKE E'\\_%'
         THEN quote_ident(col ->> 'type_name') ELSE col ->> 'type' END
 $$;
 
@@ -43,7 +43,7 @@ BEGIN
         label := CASE col ->> 'type_name' WHEN 'int2' THEN 'smallserial' WHEN 'int8' THEN 'bigserial' ELSE 'serial' END;
     END IF;
     IF col ->> 'typmod' <> '-1' THEN
-        label := label || coalesce('(' || replace(substring(col ->> 'type' FROM '\(([0-9,]+)\)'), ',', ', ') || ')', '');
+        label := label || coalesce('(' || replace(substring(col ->> 'type' FROM E'\\(([0-9,]+)\\)'), ',', ', ') || ')', '');
     END IF;
     RETURN label;
 END

@@ -185,7 +185,7 @@ $$;
 -- An index as far as clients are concerned: without its oid and storage parameters.
 CREATE OR REPLACE FUNCTION busbar.index_essence(idx jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT jsonb_set(idx - 'oid', '{definition}', to_jsonb(regexp_replace(idx ->> 'definition', ' WITH \([^()]*\)', '')))
+    SELECT jsonb_set(idx - 'oid', '{definition}', to_jsonb(regexp_replace(idx ->> 'definition', E' WITH \\([^()]*\\)', '')))
 $$;
 
 -- Indexes dropped, created or changed (a changed or renamed one is dropped and created). The name identifies an index,

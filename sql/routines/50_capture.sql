@@ -125,7 +125,7 @@ BEGIN
     END IF;
     FOR change IN SELECT d.* FROM busbar.diff(was, now) d LOOP
         IF ours AND change.rule IS NOT NULL THEN
-            PERFORM busbar.refuse_change(change.rule, CASE WHEN change.rule LIKE 'column\_%' THEN now ELSE was END,
+            PERFORM busbar.refuse_change(change.rule, CASE WHEN change.rule LIKE E'column\\_%' THEN now ELSE was END,
                 change.object, change.column_name);
         ELSIF ours THEN
             ops := ops || change.op;
@@ -219,7 +219,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    IF current_query() ~* '\mset\s+constraints\M' AND kept.spared_at IS DISTINCT FROM statement_timestamp() THEN
+    IF current_query() ~* E'\\mset\\s+constraints\\M' AND kept.spared_at IS DISTINCT FROM statement_timestamp() THEN
         SET CONSTRAINTS busbar.pending_recorded DEFERRED;
         UPDATE busbar.pending SET spared_at = statement_timestamp() WHERE id = NEW.id;
         RETURN NULL;

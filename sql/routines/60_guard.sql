@@ -28,7 +28,7 @@ LANGUAGE sql STABLE AS $$
         OR class IN (to_regclass('pg_publication_rel'), to_regclass('pg_publication_namespace'))
             AND identity LIKE '% in publication electric_publication'
         OR class IN ('pg_trigger'::regclass, 'pg_rewrite'::regclass, 'pg_policy'::regclass)
-            AND identity ~ ' on (busbar|electric)\.[a-z_]+$', false)
+            AND identity ~ E' on (busbar|electric)\\.[a-z_]+$', false)
 $$;
 
 -- True for the publication under another name: that of the electrified tables when ours is gone.
@@ -89,9 +89,9 @@ BEGIN
     END IF;
     FOR depth IN 1..4 LOOP
         stripped := regexp_replace(stripped,
-            '("(?:[^"]|"")*")|--[^\n\r]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/', '\1 ', 'g');
+            E'("(?:[^"]|"")*")|--[^\\n\\r]*|/\\*(?:[^*/]|\\*(?!/)|/(?!\\*))*\\*/', E'\\1 ', 'g');
     END LOOP;
-    RETURN CASE WHEN stripped ~* '^[\s;]*(create\s+(unique\s+)?|drop\s+)index\s+concurrently\M' THEN stripped END;
+    RETURN CASE WHEN stripped ~* E'^[\\s;]*(create\\s+(unique\\s+)?|drop\\s+)index\\s+concurrently\\M' THEN stripped END;
 END
 $$;
 
@@ -100,13 +100,13 @@ CREATE OR REPLACE FUNCTION busbar.concurrent_target(query text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     command text := busbar.concurrent_command(query);
-    ident constant text := '(?:"(?:[^"]|"")+"|[^\s".,;()]+)';
+    ident constant text := E'(?:"(?:[^"]|"")+"|[^\\s".,;()]+)';
 BEGIN
     RETURN coalesce(
-        (regexp_match(command, format('^[\s;]*create\s.*?concurrently\s+(?:if\s+not\s+exists\s+)?(?:%s\s+)?'
-            'on\s+(?:only\s+)?(%s(?:\s*\.\s*%s)?)', ident, ident, ident), 'i'))[1],
-        (regexp_match(command, format('^[\s;]*drop\s.*?concurrently\s+(?:if\s+exists\s+)?(%s(?:\s*\.\s*%s)?)'
-            '\s*(?:cascade|restrict)?\s*;?\s*$', ident, ident), 'i'))[1]);
+        (regexp_match(command, format(E'^[\\s;]*create\\s.*?concurrently\\s+(?:if\\s+not\\s+exists\\s+)?(?:%s\\s+)?'
+            'on\\s+(?:only\\s+)?(%s(?:\\s*\\.\\s*%s)?)', ident, ident, ident), 'i'))[1],
+        (regexp_match(command, format(E'^[\\s;]*drop\\s.*?concurrently\\s+(?:if\\s+exists\\s+)?(%s(?:\\s*\\.\\s*%s)?)'
+            '\\s*(?:cascade|restrict)?\\s*;?\\s*$', ident, ident), 'i'))[1]);
 END
 $$;
 
@@ -128,7 +128,7 @@ $$;
 CREATE OR REPLACE FUNCTION busbar.refuse_drop_schemas(query text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF query ~* '\mbusbar\M' AND query ~* '\melectric\M' AND NOT busbar.in_maintenance() THEN
+    IF query ~* E'\\mbusbar\\M' AND query ~* E'\\melectric\\M' AND NOT busbar.in_maintenance() THEN
         PERFORM busbar.refuse_own('schema busbar');
     END IF;
 END

@@ -316,7 +316,7 @@ LANGUAGE sql STABLE AS $$
         GROUP BY lower(name COLLATE "C") HAVING bool_or(fresh) AND count(*) > 1
         UNION ALL
         SELECT format('name %s is reserved at the clients', quote_ident(name))
-        FROM names WHERE name ILIKE 'sqlite\_%' OR name ILIKE '\_electric\_%'
+        FROM names WHERE name ILIKE E'sqlite\\_%' OR name ILIKE E'\\_electric\\_%'
         UNION ALL
         SELECT format('foreign key %s does not refer to a primary key', quote_ident(f ->> 'name'))
         FROM jsonb_array_elements(def -> 'foreign_keys') f
