@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A database that an earlier version of Busbar prepared: brought up to date at the next start, nothing lost."""
 
+from harness.wait import wait_until
+
 ITEMS = "CREATE TABLE items (id text PRIMARY KEY, value text)"
 
 
@@ -37,6 +39,21 @@ def test_routines_of_an_earlier_version_give_way(make_busbar, cluster, database)
         assert wire.query("ALTER TABLE items DROP COLUMN value").error["C"] == "EX010"
     with cluster.connect(database) as connection:
         assert connection.execute("SELECT count(*) FROM electric.ddl_commands").fetchone() == (2,)
+
+
+def test_of_two_that_start_together_one_prepares_the_database(make_busbar, cluster, database):
+    """The other finds the work done: making the routines anew would take them from under the first one's sessions."""
+    waiting = ("SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND NOT granted"
+               " AND d.datname = current_database()")
+    with cluster.connect(database) as connection:
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(108256586522994)")  # install_sql.h
+            both = [make_busbar(cluster.url(database), wait=False, dbname=database).spawn() for _ in range(2)]
+            wait_until(lambda: connection.execute(waiting).fetchone() == (2,), "both to wait for the lock")
+        for busbar in both:
+            busbar.wait_ready()
+        transactions = connection.execute("SELECT count(DISTINCT installed_at) FROM busbar.schema_version").fetchone()
+        assert transactions == (1,), "the database was prepared twice"
 
 
 def test_a_start_on_a_prepared_database_changes_nothing(make_busbar, cluster, database):

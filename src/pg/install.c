@@ -36,6 +36,7 @@ struct install {
     bool in_transaction;
     bool installed;    /* this run has committed something */
     bool has_schema;   /* busbar, before us */
+    bool outdated;     /* the routines were another version's, when we last looked */
     bool files_needed; /* false: only the guard is missing */
     bool guard_refused;
     char digest[INSTALL_DIGEST];
@@ -198,7 +199,8 @@ static void on_inspected(void *ctx, const struct pg_result *r)
             give_up(in);
             return;
         }
-        in->files_needed = !files_match || !secret;
+        in->outdated = !files_match;
+        in->files_needed = in->outdated || !secret;
         begin(in);
     } else {
         struct install_outcome outcome = {
@@ -344,13 +346,41 @@ static bool has_version(const struct pg_result *r, uint64_t version)
     return false;
 }
 
-/* Under the lock: another service may have been quicker. */
+static bool has_digest(const struct pg_result *r, const char *digest)
+{
+    for (size_t row = 0; row < r->rows; row++) {
+        const char *found = pg_result_cstr(r, row, 1);
+        if (found && strncmp(found, digest, strlen(digest)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_nothing_done(void *ctx, const struct pg_result *r)
+{
+    struct install *in = ctx;
+    in->query = NULL;
+    if (!r->ok) {
+        fail_with(in, "cannot prepare the database", r);
+        return;
+    }
+    in->in_transaction = false;
+    run(in, install_inspect, on_inspected);
+}
+
+/* Under the lock: another service may have been quicker. Its routines are in use: to make them anew would take
+ * them from under its sessions. */
 static void on_versions(void *ctx, const struct pg_result *r)
 {
     struct install *in = ctx;
     in->query = NULL;
     if (!r->ok) {
         fail_with(in, "cannot read busbar.schema_version", r);
+        return;
+    }
+    if (in->outdated && has_digest(r, in->digest)) {
+        run(in, "ROLLBACK", on_nothing_done);
         return;
     }
     for (const struct embedded_file *f = in->sql->migrations; f->name; f++) {
@@ -372,7 +402,7 @@ static void on_begun(void *ctx, const struct pg_result *r)
         fail_with(in, "cannot prepare the database", r);
         return;
     }
-    run(in, "SELECT version FROM busbar.schema_version", on_versions);
+    run(in, "SELECT version, digest FROM busbar.schema_version", on_versions);
 }
 
 static void begin(struct install *in)
@@ -437,7 +467,7 @@ static void on_probed(void *ctx, const struct pg_result *r)
     } else if (pg_result_is_true(r, 0, PROBE_HAS_TABLES)) {
         run(in, install_inspect, on_inspected);
     } else {
-        in->files_needed = true;
+        in->files_needed = in->outdated = true;
         begin(in);
     }
 }
