@@ -369,8 +369,8 @@ static void on_nothing_done(void *ctx, const struct pg_result *r)
     run(in, install_inspect, on_inspected);
 }
 
-/* Under the lock: another service may have been quicker. Its routines are in use: to make them anew would take
- * them from under its sessions. */
+/* Under the lock: another service may have been quicker. Its routines are in use: to make them anew would
+ * take them from under its sessions. */
 static void on_versions(void *ctx, const struct pg_result *r)
 {
     struct install *in = ctx;
