@@ -328,6 +328,15 @@ void sigwatch_free(struct sigwatch *s)
     }
 }
 
+/* A thread that is started meanwhile takes no signals: one that the main thread holds back would go there. */
+static sigset_t block_signals(void)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    return before;
+}
+
 struct work {
     uv_work_t uv;
     void (*work)(void *ctx);
@@ -355,7 +364,9 @@ void loop_work(struct loop *loop, void (*work)(void *ctx), void (*done)(void *ct
     w->work = work;
     w->done = done;
     w->ctx = ctx;
+    sigset_t before = block_signals(); /* libuv's helper threads start here, and inherit that */
     must(uv_queue_work(&loop->uv, &w->uv, on_work, on_work_done));
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 struct loop_thread {
@@ -374,9 +385,7 @@ static void *thread_main(void *arg)
 
 static int start_thread(struct loop_thread *t, const char *name)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before = block_signals();
     int rc = pthread_create(&t->thread, NULL, thread_main, t);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc == 0) {
