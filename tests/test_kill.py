@@ -204,8 +204,9 @@ def unread(local, remote):
     return None
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def scene():
+    """One for each test: every migration proves the whole history, and hundreds of them would take their time."""
     scene = Scene()
     try:
         yield scene.start()

@@ -19,7 +19,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { BACKOFF_FIRST_MS = 200, BACKOFF_LAST_MS = 10000 };
+enum { BACKOFF_FIRST_MS = 200, BACKOFF_STARTING_MS = 500, BACKOFF_LAST_MS = 10000 };
 
 #define SESSION_OPTIONS                                                                                \
     "-c search_path=pg_catalog -c statement_timeout=0 -c lock_timeout=0 "                              \
@@ -185,8 +185,11 @@ static uint64_t with_jitter(uint64_t ms)
 static void go_down(struct pg_client *c, const struct login_error *why)
 {
     close_connection(c);
+    /* A server that starts or recovers says so (57P03), and will be there in a moment. */
+    uint64_t last = strcmp(why->err.sqlstate, "57P03") == 0 ? BACKOFF_STARTING_MS : BACKOFF_LAST_MS;
+    c->backoff_ms = c->backoff_ms < last ? c->backoff_ms : last;
     timer_start(c->retry, with_jitter(c->backoff_ms));
-    c->backoff_ms = c->backoff_ms * 2 < BACKOFF_LAST_MS ? c->backoff_ms * 2 : BACKOFF_LAST_MS;
+    c->backoff_ms *= 2;
     enter(c);
     if (set_state(c, PG_CLIENT_DOWN, why)) {
         fail_queue(c, why->err.msg);

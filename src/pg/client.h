@@ -25,7 +25,7 @@ struct pg_client_options {
 enum { PG_CLIENT_QUEUE = 1000 }; /* queries waiting; one more fails at once with 53400 */
 
 /* why: the reason when DOWN, else NULL. After DOWN the next attempt follows by itself, after 0.2 s, doubling
- * up to 10 s, each ± 20 %. The callback may free the client. */
+ * up to 10 s, or 0.5 s while the server is starting, each ± 20 %. The callback may free the client. */
 typedef void (*pg_client_state_fn)(void *ctx, enum pg_client_state state, const struct login_error *why);
 
 /* Starts connecting; the first state told is UP or DOWN, and never before this has returned. */
