@@ -18,7 +18,7 @@ from harness import protocol as p
 from harness.web import migrations
 
 STEPS = int(os.environ.get("BUSBAR_SCHEMA_STEPS", "350"))
-SEEDS = [int(os.environ["BUSBAR_SCHEMA_SEED"])] if "BUSBAR_SCHEMA_SEED" in os.environ else [random.randrange(2**32) for _ in range(3)]
+SEED = os.environ.get("BUSBAR_SCHEMA_SEED")
 
 # What PostgreSQL calls a type, and what SQLite clients get (spec sqlite.md 2.1).
 TYPES = {"text": "TEXT", "character varying": "TEXT", "smallint": "INTEGER", "integer": "INTEGER", "bigint": "INTEGER",
@@ -261,8 +261,9 @@ class Run:
             assert client.schema() == client.expected(server), client.dialect
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_clients_have_the_servers_schema(busbar, ledger, cluster, seed):
+@pytest.mark.parametrize("number", range(1 if SEED else 3))
+def test_clients_have_the_servers_schema(busbar, ledger, cluster, number):
+    seed = int(SEED) if SEED else random.randrange(2**32)
     print(f"BUSBAR_SCHEMA_SEED={seed}")
     name = cluster.create_database()
     with cluster.connect(name) as connection, busbar.wire() as first, busbar.wire() as second:
