@@ -6,8 +6,7 @@
  * must what the server sees unless there was something to do.
  *
  * The model knows transaction blocks, names, the way from an error to Sync, COPY, and that answers in a batch
- * wait for Flush or Sync. It does not warn about COMMIT and ROLLBACK outside a block, which a hidden
- * transaction would swallow. Of a migration it knows: what was marked must not be committed before
+ * wait for Flush or Sync. Of a migration it knows: what was marked must not be committed before
  * busbar.pending() was asked for, nor may it run outside a transaction block.
  */
 #include "base/buf.h"
@@ -40,6 +39,7 @@ struct server {
     char status; /* I, T, E */
     bool skipping;
     bool in_batch; /* something ran since the last ReadyForQuery */
+    bool several;  /* statements in the Query at hand */
     bool copying, copying_in_query;
     bool marked, asked;
     const char *wrong; /* what must never happen has */
@@ -122,7 +122,7 @@ static void ready(struct server *s)
     if (s->status == 'I') {
         forget_all(s->portals);
     }
-    s->in_batch = false;
+    s->in_batch = s->several = false;
     put_ready(&s->late, s->status);
     flush(s);
 }
@@ -168,6 +168,10 @@ static bool run_begin(struct server *s)
 static bool run_end(struct server *s, bool commit)
 {
     bool failed = s->status == 'E';
+    if (s->status == 'I') {
+        struct problem p = {.severity = "WARNING", .sqlstate = "25P01", .message = STR("none")};
+        put_notice(&s->late, &p);
+    }
     never(s, commit && !failed && s->marked && !s->asked, "a change is committed without its record");
     end_block(s);
     return complete(s, commit && !failed ? "COMMIT" : "ROLLBACK");
@@ -208,9 +212,19 @@ static bool run_select(struct server *s, struct str sql)
     return complete(s, "SELECT 1");
 }
 
+static bool in_any_block(const struct server *s)
+{
+    return s->status == 'T' || s->in_batch || s->several;
+}
+
+static bool run_savepoint(struct server *s)
+{
+    return s->status == 'T' ? complete(s, "SAVEPOINT") : fail(s, "25P01");
+}
+
 static bool run_discard(struct server *s)
 {
-    if (s->status == 'T' || s->in_batch) {
+    if (in_any_block(s)) {
         return fail(s, "25001");
     }
     forget_all(s->statements);
@@ -248,6 +262,12 @@ static bool run(struct server *s, struct str sql, bool in_query)
     }
     if (begins(sql, "discard all")) {
         return run_discard(s);
+    }
+    if (begins(sql, "savepoint")) {
+        return run_savepoint(s);
+    }
+    if (begins(sql, "vacuum")) {
+        return in_any_block(s) ? fail(s, "25001") : complete(s, "VACUUM");
     }
     if (begins(sql, "copy")) {
         return start_copy(s, in_query);
@@ -367,6 +387,12 @@ static void on_query(struct server *s, struct rd *r)
     struct str text = rd_cstr(r);
     bool empty = true;
     forget(&s->statements[0]);
+    if (memmem(text.p, text.n, "selec ", 6)) { /* found before anything is done */
+        fail(s, "42601");
+        ready(s);
+        return;
+    }
+    s->several = memchr(text.p, ';', text.n) != NULL;
     while (text.n > 0) {
         struct str sql = str_trim(str_cut(&text, ';'));
         if (sql.n == 0) {
@@ -488,7 +514,8 @@ static const char *const single[] = {"select 1",
                                      "do 'create'",
                                      "do 'x'",
                                      "call f()",
-                                     "alter table t enable electric"};
+                                     "alter table t enable electric",
+                                     "savepoint s"};
 enum { ORDINARY = 5 }; /* so many of them are nothing to the proxy, nor are these: */
 
 static const char *const several[] = {
@@ -512,6 +539,11 @@ static const char *const several[] = {
     "create table m(); alter table t enable electric; commit",
     "begin; create table m(); rollback; create table m()",
     "do 'create'; do 'x'; call f()",
+    "create table m(); commit; savepoint s; select 1",
+    "create table m(); savepoint s; select 1",
+    "begin; create table m(); savepoint s; commit; vacuum",
+    "create table m(); commit; selec 1",
+    "savepoint s; create table m()",
 };
 
 struct talk {
@@ -757,6 +789,7 @@ static void must_be_same(const struct buf *direct, const struct buf *proxied, co
         show("server hears", &x->server.in);
         show("client should see", direct == &t->text ? &x->seen : direct);
         show("client sees", &x->seen);
+        show("server says", &x->server.out);
         abort();
     }
 }

@@ -12,6 +12,7 @@ enum {
         64 * 1024 * 1024, /* text that must be read whole: it may be DDL, or several statements */
     LIMIT_INSPECTED =
         32 * 1024, /* DDL of one message given to the grammar, beforehand: milliseconds of the loop */
+    LIMIT_SYNTAX = 256 * 1024, /* script that is parsed before it is cut: as long, for it builds no tree */
     LIMIT_HELD_FRAME = 1024 * 1024, /* an error, notice or command tag of the server: read whole */
     LIMIT_NAME = 1024,              /* prepared statement and portal names */
     LIMIT_STATEMENTS = 100000,      /* prepared statements or portals remembered by one session */

@@ -240,17 +240,70 @@ static bool ignored_by_server(struct session *s)
     return true;
 }
 
+/* Our transaction has ended in the middle of a batch: no ReadyForQuery says so. */
+static void end_block(struct session *s)
+{
+    settle_block(s, BLOCK_NONE);
+    s->status = 'I';
+    forget_marks(s);
+    forget_unguarded(s);
+}
+
+/* The command went without the client's portal. */
+static void on_said(struct session *s, bool ok)
+{
+    if (!ok) {
+        on_execute_refused(s, ok);
+        return;
+    }
+    put_command_complete(&s->scratch,
+                         s->stash_special->kind == STATEMENT_COMMIT ? STR("COMMIT") : STR("ROLLBACK"));
+    send_client(s, &s->scratch);
+    special_unref(s->stash_special);
+    s->stash_special = NULL;
+    buf_deinit(&s->stash);
+}
+
+static void on_hidden_ended(struct session *s, bool ok)
+{
+    release_held(s); /* in a batch tags come before the COMMIT, should it fail too */
+    if (!ok) {
+        on_execute_refused(s, ok);
+        return;
+    }
+    end_block(s);
+    hidden_run(s, HIDDEN_FLUSH, s->stash_special->text, NULL, 0, on_said);
+}
+
+/* Ends our transaction before a transaction command of the client: the server's word for a command without a
+ * block, a warning about COMMIT and ROLLBACK and an error about the others, comes when ours is gone; so is
+ * the client's portal then. */
+static void end_hidden_block(struct session *s, struct str sql)
+{
+    hidden_run(s, HIDDEN_FLUSH, sql, NULL, 0, on_hidden_ended);
+}
+
+static void on_proved_for_hidden_end(struct session *s, bool ok)
+{
+    if (!ok) {
+        drop_execute(s);
+        return;
+    }
+    end_hidden_block(s, STR("COMMIT"));
+}
+
 /* All that came before is answered: the transaction is marked or it is not. */
 static void on_drained_for_commit(struct session *s)
 {
+    session_done done = s->block == BLOCK_HIDDEN ? on_proved_for_hidden_end : on_proved_for_execute;
     if (ignored_by_server(s)) {
         return;
     }
     if (must_prove(s)) {
-        commit_start(s, HIDDEN_FLUSH, on_proved_for_execute);
+        commit_start(s, HIDDEN_FLUSH, done);
         return;
     }
-    on_proved_for_execute(s, true);
+    done(s, true);
 }
 
 /* A batch before this one is not answered yet: what it does to the block depends on whether it fails. */
@@ -299,6 +352,19 @@ static void on_drained_for_prepare(struct session *s)
     on_checked_for_prepare(s, true);
 }
 
+static void on_drained_for_rollback(struct session *s)
+{
+    if (!ignored_by_server(s)) {
+        end_hidden_block(s, STR("ROLLBACK"));
+    }
+}
+
+static bool needs_client_block(const struct special *special)
+{
+    return special->kind == STATEMENT_SAVEPOINT || special->kind == STATEMENT_ROLLBACK ||
+           (special->kind == STATEMENT_COMMIT && special->chain);
+}
+
 static void execute_wrapped(struct session *s)
 {
     if (ignored_by_server(s)) {
@@ -315,6 +381,10 @@ void batch_execute(struct session *s, struct str frame, struct special *special)
 {
     keep(s, frame);
     s->stash_special = special_ref(special);
+    if (s->block == BLOCK_HIDDEN && needs_client_block(special)) {
+        drain(s, on_drained_for_rollback);
+        return;
+    }
     switch (special->kind) {
     case STATEMENT_BEGIN: {
         uint8_t flags = s->block == BLOCK_HIDDEN ? ANSWER_WARNED : 0;
@@ -469,7 +539,16 @@ void batch_copy_begun(struct session *s)
         return;
     }
     s->on_drained = NULL;
+    s->sync_kept = true;
     session_unblock(s);
+}
+
+void batch_copy_failed(struct session *s)
+{
+    if (s->sync_kept) {
+        s->sync_kept = false;
+        batch_sync(s, STR("S\0\0\0\4"));
+    }
 }
 
 void batch_sync(struct session *s, struct str frame)

@@ -260,6 +260,7 @@ static enum outcome on_sync(struct session *s, const struct incoming *in)
         return malformed(s);
     }
     if (s->copy_in) {
+        s->spare_syncs++;
         return forward(s, in); /* "ignored" while the server reads CopyData: no answer will come */
     }
     batch_sync(s, frame_of(in));
@@ -281,7 +282,11 @@ static enum outcome on_function(struct session *s, const struct incoming *in)
 /* A script goes on when the server refuses the rows: no message may then be half way. */
 static enum outcome on_copy_data(struct session *s, const struct incoming *in)
 {
-    return s->script.active && !is_whole(in) ? NEED_MORE : forward(s, in);
+    if (s->script.active && !is_whole(in)) {
+        return NEED_MORE;
+    }
+    s->sync_kept = false;
+    return forward(s, in);
 }
 
 static enum outcome on_copy_end(struct session *s, const struct incoming *in)
@@ -290,6 +295,7 @@ static enum outcome on_copy_end(struct session *s, const struct incoming *in)
         session_block(s); /* until the script has ended */
     }
     s->copy_in = false;
+    s->sync_kept = false;
     return s->answers.n > 0 ? forward_expecting(s, in, ANSWER_COPY_DONE) : forward(s, in);
 }
 
@@ -388,6 +394,7 @@ static size_t copy_rows(struct session *s, const char *p, size_t n)
     size_t run = frame_run(p, n, &count);
     counter_add(&s->counters->messages_from_clients, count);
     if (run > 0) {
+        s->sync_kept = false;
         s->out.to_server(s->ctx, p, run);
     }
     return run;

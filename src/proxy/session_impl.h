@@ -92,10 +92,14 @@ struct session {
     bool skipping;         /* an error in a batch: the server ignores everything up to Sync */
     bool in_batch;         /* messages of the extended protocol were sent, and no Sync yet */
     bool copy_in;          /* the server reads CopyData: it ignores Sync and Flush */
+    bool copy_failed;      /* ... and it has failed: */
+    uint32_t spare_syncs;  /* sent before COPY read anything: ignored, unless it fails before it reads */
+    bool sync_kept;        /* such a one that would end a hidden transaction: not sent */
     bool rollback_at_sync; /* a COMMIT of the client was refused by us: its block must go */
     struct special
         *reconcile_at_sync; /* an index was built or dropped concurrently, by this one; a reference */
     uint32_t unsure;        /* statements under way that may mark the transaction */
+    uint32_t begins;        /* BEGINs under way that make our transaction the client's, unless they fail */
     bool std_strings;       /* standard_conforming_strings */
     bool guarded;           /* event triggers mark the transaction */
     bool unchecked;         /* not guarded: the open transaction may have changed the schema */
@@ -193,6 +197,8 @@ void batch_execute(struct session *s, struct str frame, struct special *special)
 void batch_sync(struct session *s, struct str frame);
 /* The server reads CopyData, and ignores the Sync that it found before it. */
 void batch_copy_begun(struct session *s);
+/* An error came. If it is that of a COPY before any data, that Sync is to be answered after all. */
+void batch_copy_failed(struct session *s);
 
 /* --- session_commit.c --- */
 void note_mark(struct session *s, struct str notice_body, struct str statement);

@@ -10,6 +10,10 @@
  *   hidden BEGIN → (ask about what clients cannot follow → piece → its ReadyForQuery)* → prove and record →
  * hidden COMMIT
  *
+ * Transaction commands without an open block, and what a multi-statement Query cannot do at all (VACUUM,
+ * SAVEPOINT, AND CHAIN), get their warning or error from the server: what is ours is ended first where it
+ * would hide that.
+ *
  * The client sees each statement's answers as they come, the last command tag after the hidden COMMIT, as it
  * would without us, and one ReadyForQuery.
  */
@@ -17,6 +21,7 @@
 
 #include "base/limits.h"
 #include "ddlx/ddlx.h"
+#include "sql/syntax.h"
 #include "wire/message.h"
 
 static void script_next(struct session *s);
@@ -284,12 +289,22 @@ static bool stands_alone(enum statement_kind kind)
     }
 }
 
+/* Savepoints need a block of the client's: behind one of ours they must fail. */
+static bool ends_piece(const struct session *s, const struct statement *st)
+{
+    return stands_alone(st->kind) || (st->kind == STATEMENT_SAVEPOINT && s->block == BLOCK_HIDDEN);
+}
+
 static void run_plain_pieces(struct session *s)
 {
     struct script *sc = &s->script;
     sc->end = sc->first + 1;
-    while (sc->end < sc->n && !stands_alone(sc->statements[sc->end].kind)) {
+    while (sc->end < sc->n && !ends_piece(s, &sc->statements[sc->end])) {
         sc->end++;
+    }
+    if (s->status == 'E') {
+        send_slice(s); /* the server refuses all of it */
+        return;
     }
     collect_intents(s);
     ask_next(s);
@@ -331,6 +346,41 @@ static void run_commit(struct session *s)
         return;
     }
     on_proved_for_commit(s, true);
+}
+
+static void on_hidden_ended(struct session *s, bool ok)
+{
+    settle_block(s, BLOCK_NONE);
+    if (!ok) {
+        show_hidden_error(s, 0, 0);
+        script_ready(s, s->status);
+        return;
+    }
+    release_held(s);
+    send_slice(s);
+}
+
+static void on_proved_for_hidden_end(struct session *s, bool ok)
+{
+    if (!ok) {
+        roll_back(s);
+        return;
+    }
+    hidden_run(s, HIDDEN_SYNC, STR("COMMIT"), NULL, 0, on_hidden_ended);
+}
+
+/* A transaction command in the implicit transaction that ours stands in for. The server's word for that, a
+ * warning about COMMIT and ROLLBACK and an error about the others, comes when ours is gone. */
+static void run_in_hidden_block(struct session *s)
+{
+    bool commits = current(s)->kind == STATEMENT_COMMIT && !current(s)->chain;
+    if (commits && must_prove(s)) {
+        commit_start(s, HIDDEN_SYNC, on_proved_for_hidden_end);
+    } else if (commits) {
+        on_proved_for_hidden_end(s, true);
+    } else {
+        hidden_run(s, HIDDEN_SYNC, STR("ROLLBACK"), NULL, 0, on_hidden_ended);
+    }
 }
 
 static void on_two_phase_refused(struct session *s, bool ok)
@@ -386,32 +436,30 @@ static void on_begun(struct session *s, bool ok)
     script_next(s);
 }
 
-/* True when what comes next needs a transaction of ours to stand in for the implicit one: DDL is in it, or a
- * later BEGIN or ROLLBACK of the same Query reaches back over it. */
+static bool controls_transaction(enum statement_kind kind)
+{
+    switch (kind) {
+    case STATEMENT_BEGIN:
+    case STATEMENT_COMMIT:
+    case STATEMENT_ROLLBACK:
+    case STATEMENT_SAVEPOINT:
+    case STATEMENT_PREPARE_TRANSACTION:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* True when what comes next needs a transaction of ours. Of several statements all run in an implicit one, so
+ * that what cannot run in a block (VACUUM, CREATE INDEX CONCURRENTLY) fails here too. */
 static bool must_wrap(const struct session *s)
 {
     const struct script *sc = &s->script;
+    const struct statement *st = &sc->statements[sc->first];
     if (s->block != BLOCK_NONE) {
         return false;
     }
-    if (stands_alone(sc->statements[sc->first].kind)) {
-        return wants_transaction(&sc->statements[sc->first]);
-    }
-    for (size_t i = sc->first; i < sc->n; i++) {
-        switch (sc->statements[i].kind) {
-        case STATEMENT_COMMIT:
-        case STATEMENT_PREPARE_TRANSACTION:
-            return false;
-        case STATEMENT_BEGIN:
-        case STATEMENT_ROLLBACK:
-            return true;
-        default:
-            if (wants_transaction(&sc->statements[i])) {
-                return true;
-            }
-        }
-    }
-    return false;
+    return sc->n > 1 ? !controls_transaction(st->kind) : wants_transaction(st);
 }
 
 static void script_next(struct session *s)
@@ -429,7 +477,13 @@ static void script_next(struct session *s)
         return;
     }
     sc->end = sc->first + 1;
-    switch (current(s)->kind) {
+    enum statement_kind kind = current(s)->kind;
+    bool prepares = kind == STATEMENT_BEGIN || kind == STATEMENT_PREPARE_TRANSACTION;
+    if (s->block == BLOCK_HIDDEN && controls_transaction(kind) && !prepares) {
+        run_in_hidden_block(s);
+        return;
+    }
+    switch (kind) {
     case STATEMENT_BEGIN:
         run_begin(s);
         return;
@@ -502,6 +556,22 @@ struct str script_statement(struct session *s)
     return (struct str){NULL, 0};
 }
 
+/* The server parses a Query before it does anything of it: a text with an error in it is not cut, so that
+ * nothing of it is done. Our grammar may be older than the server's: it then does what it can without us, and
+ * the guard has the last word. */
+static bool can_be_cut(const struct session *s)
+{
+    const struct script *sc = &s->script;
+    bool cut = false;
+    for (size_t i = 0; i < sc->n; i++) {
+        if (sc->statements[i].kind == STATEMENT_DDLX) {
+            return true; /* no grammar but ours takes it */
+        }
+        cut = cut || stands_alone(sc->statements[i].kind) || sc->statements[i].kind == STATEMENT_SAVEPOINT;
+    }
+    return !cut || sc->n == 1 || !s->std_strings || syntax_accepted(sc->text);
+}
+
 /* Everything sent before has been answered: now the state of the transaction is known. */
 static void script_start(struct session *s)
 {
@@ -512,8 +582,13 @@ static void script_start(struct session *s)
         script_end(s);
         return;
     }
-    if (needs_us(s)) {
+    if (needs_us(s) && can_be_cut(s)) {
         script_next(s);
+        return;
+    }
+    if (s->block == BLOCK_HIDDEN) { /* as one piece: it ends what a batch without its Sync has begun */
+        s->script.end = s->script.n;
+        send_slice(s);
         return;
     }
     for (size_t i = 0; i < s->script.n; i++) {

@@ -249,12 +249,31 @@ static void ready_status(struct session *s, char status)
     }
 }
 
+/* The answer to a Sync that a failed COPY has left unread. With another Sync under way nobody can tell the
+ * two apart, nor need to: the second ReadyForQuery is then the spare one. */
+static bool is_spare(const struct session *s, const struct answer *front)
+{
+    return s->copy_failed && s->spare_syncs > 0 && (!front || front->kind != ANSWER_SYNC);
+}
+
+static enum verdict on_spare_ready(struct session *s, char status)
+{
+    s->spare_syncs--;
+    s->skipping = false;
+    s->status = status;
+    correct_block(s, status == 'I' ? BLOCK_NONE : s->known);
+    return PASS;
+}
+
 static enum verdict on_ready(struct session *s, struct str frame)
 {
     struct answer *front = answers_front(&s->answers);
     if (frame.n != FRAME_HEAD + 1) {
         session_fatal(s, PROXY_BAD_SERVER_MESSAGE);
         return DROP;
+    }
+    if (is_spare(s, front)) {
+        return on_spare_ready(s, frame.p[FRAME_HEAD]);
     }
     if (front->kind != ANSWER_SYNC && front->kind != ANSWER_QUERY && front->kind != ANSWER_FUNCTION) {
         session_fatal(s, PROXY_MISSING_ANSWERS);
@@ -350,15 +369,13 @@ static void put_position(struct buf *out, struct str value, size_t shift)
     }
 }
 
-void forward_error(struct session *s, struct str body, size_t shift, bool injected, size_t point_at)
+static void forward_problem(struct session *s, char type, struct str body, size_t shift, bool injected,
+                            size_t point_at)
 {
-    if (body.n == 0) {
-        return; /* an earlier message of the batch failed, ours was skipped, and the client has that error */
-    }
     struct buf out = BUF_INIT(LIMIT_HELD_FRAME * 2);
     bool ours = inner_working(message_field(body, 'W'));
     struct message_field f;
-    buf_put_byte(&out, 'E');
+    buf_put_byte(&out, type);
     buf_put_u32be(&out, 0);
     for (size_t pos = 0; message_next_field(body, &pos, &f);) {
         if (f.code == 'P' && (injected || shift)) {
@@ -381,6 +398,14 @@ void forward_error(struct session *s, struct str body, size_t shift, bool inject
     buf_set_u32be(&out, 1, (uint32_t)(out.n - 1));
     send_client(s, &out);
     buf_deinit(&out);
+}
+
+void forward_error(struct session *s, struct str body, size_t shift, bool injected, size_t point_at)
+{
+    if (body.n > 0) { /* else an earlier message of the batch failed, ours was skipped, and the client has
+                         that error */
+        forward_problem(s, 'E', body, shift, injected, point_at);
+    }
 }
 
 /* An error of a statement of the client's: as the server said it, unless it is about text that we sent in its
@@ -416,8 +441,19 @@ static bool in_batch(const struct answer *a)
 static void end_copy(struct session *s)
 {
     s->copy_in = false;
+    s->spare_syncs = s->copy_failed ? 0 : s->spare_syncs; /* an error of another statement: none is left */
+    s->copy_failed = true;
     if (s->script.active) {
         session_block(s); /* it was let through for its rows */
+    }
+}
+
+/* What failed has changed nothing about the block: BEGIN has not made ours the client's. */
+static void take_back_effect(struct session *s, struct answer *a)
+{
+    if (a && a->action == ACTION_SCRIPT) {
+        a->block = BLOCK_AS_BEFORE;
+        correct_block(s, s->known);
     }
 }
 
@@ -434,9 +470,11 @@ static enum verdict on_error(struct session *s, struct str frame)
         }
         return DROP;
     }
+    take_back_effect(s, front);
     enum verdict v = show_error(s, front, frame);
     if (in_batch(front)) {
         skip_to_sync(s);
+        batch_copy_failed(s);
     }
     return v;
 }
@@ -465,7 +503,15 @@ static enum verdict on_notice(struct session *s, struct str frame)
     if (a && a->flags & ANSWER_WARNED && str_eq(code, STR("25001"))) {
         return DROP;
     }
-    return PASS;
+    if (!front_hidden(s)) {
+        release_held(s); /* the tag in front of it is not the last */
+    }
+    size_t shift = a && a->action == ACTION_SCRIPT ? script_chars_before(s, s->script.first) : 0;
+    if (shift == 0 || message_field(body_of(frame), 'P').n == 0) {
+        return PASS;
+    }
+    forward_problem(s, 'N', body_of(frame), shift, s->script.injected, 0);
+    return DROP;
 }
 
 static enum verdict on_parameter(struct session *s, struct str frame)
@@ -486,11 +532,14 @@ static enum verdict on_copy_in(struct session *s, struct str frame)
         return DROP;
     }
     bool ended = false;
+    s->spare_syncs = 0;
+    s->copy_failed = false;
     for (uint32_t i = 1; i < s->answers.n && !ended;) {
         enum answer_kind kind = (enum answer_kind)answers_at(&s->answers, i)->kind;
         ended = kind == ANSWER_COPY_DONE;
         if (kind == ANSWER_SYNC) {
             answers_remove(&s->answers, i);
+            s->spare_syncs++;
         } else {
             i++;
         }
@@ -502,6 +551,12 @@ static enum verdict on_copy_in(struct session *s, struct str frame)
         batch_copy_begun(s);
     }
     return pass_or_hold(s, frame, false);
+}
+
+/* The server tells when it is about to be ready, also behind a COMMIT of ours. */
+static enum verdict on_notification(struct session *s, struct str frame)
+{
+    return pass_or_hold(s, frame, true);
 }
 
 static enum verdict on_other(struct session *s, struct str frame)
@@ -535,7 +590,7 @@ static const struct server_rule server_rules[256] = {
     ['c'] = {on_other, false},
     ['t'] = {on_other, false},
     ['V'] = {on_other, false},
-    ['A'] = {on_other, false},
+    ['A'] = {on_notification, true},
     ['K'] = {on_other, false},
     ['R'] = {on_other, false},
     ['v'] = {on_other, false},
@@ -560,11 +615,13 @@ static void on_large_error(struct session *s)
     struct answer *front = answers_front(&s->answers);
     end_copy(s);
     release_held(s);
+    take_back_effect(s, front);
     if (front && front->action == ACTION_SCRIPT) {
         s->script.failed = true;
     }
     if (in_batch(front)) {
         skip_to_sync(s);
+        batch_copy_failed(s);
     }
 }
 
@@ -577,9 +634,12 @@ static bool may_come_any_time(char type)
 static enum verdict judge(struct session *s, const struct server_rule *rule, struct frame_head head,
                           struct str frame)
 {
-    if (s->answers.n == 0 && !may_come_any_time(head.type)) {
+    if (s->answers.n == 0 && !may_come_any_time(head.type) && !(head.type == 'Z' && is_spare(s, NULL))) {
         session_fatal(s, PROXY_UNASKED_ANSWER);
         return DROP;
+    }
+    if (s->spare_syncs > 0 && head.type != 'Z' && !may_come_any_time(head.type)) {
+        s->spare_syncs = 0; /* COPY has read them */
     }
     if (head.total <= LIMIT_HELD_FRAME || !rule->whole) {
         return rule->fn(s, frame);

@@ -492,6 +492,130 @@ static void test_sync_during_copy_in_has_no_answer(void **state)
          {SERVER, "C[SELECT 1] Z[I]", "C[SELECT 1] Z[I]", NULL});
 }
 
+static void test_notifications_and_notices_keep_their_place(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[notify n; create table a (b int)]", NULL, HIDDEN("BEGIN") " S"},
+         {SERVER, HIDDEN_OK " Z[T]", NULL, "Q[notify n; create table a (b int)]"},
+         {SERVER, "C[NOTIFY] N[SNOTICE|C00000|Mtwo] C[CREATE TABLE] Z[T]", "C[NOTIFY] N[00000 two]",
+          HIDDEN("COMMIT") " S"},
+         {SERVER, "1 2 N[SNOTICE|C00000|Mdeferred] C[COMMIT] 3 3 A[pid0n] Z[I]",
+          "N[00000 deferred] C[CREATE TABLE] A[pid0n] Z[I]", NULL});
+}
+
+static void test_a_transaction_command_behind_ddl_finds_no_block(void **state)
+{
+    (void)state;
+    /* PostgreSQL's implicit transaction is no block: COMMIT and ROLLBACK get a warning, the others an error.
+     */
+    TALK({CLIENT, "Q[create table a (); commit; select 1]", NULL, HIDDEN("BEGIN") " S"},
+         {SERVER, HIDDEN_OK " Z[T]", NULL, "Q[create table a ()]"},
+         {SERVER, "C[CREATE TABLE] Z[T]", NULL, HIDDEN("COMMIT") " S"},
+         {SERVER, HIDDEN_OK " Z[I]", "C[CREATE TABLE]", "Q[commit]"},
+         {SERVER, "N[SWARNING|C25P01|Mnone] C[COMMIT] Z[I]", "N[25P01 none] C[COMMIT]", HIDDEN("BEGIN") " S"},
+         {SERVER, HIDDEN_OK " Z[T]", NULL, "Q[select 1]"},
+         {SERVER, "C[SELECT 1] Z[T]", NULL, HIDDEN("COMMIT") " S"},
+         {SERVER, HIDDEN_OK " Z[I]", "C[SELECT 1] Z[I]", NULL});
+    TALK({CLIENT, "Q[create table a (); savepoint s; select 1]", NULL, HIDDEN("BEGIN") " S"},
+         {SERVER, HIDDEN_OK " Z[T]", NULL, "Q[create table a ()]"},
+         {SERVER, "C[CREATE TABLE] Z[T]", NULL, HIDDEN("ROLLBACK") " S"},
+         {SERVER, HIDDEN_OK " Z[I]", "C[CREATE TABLE]", "Q[savepoint s]"},
+         {SERVER, "E[SERROR|C25P01|Mnone] Z[I]", "E[25P01 none] Z[I]", NULL});
+    TALK({CLIENT, "P[|create table a ()] B[|] E[] P[|commit] B[|] E[] S", NULL,
+          "P[|create table a ()] B[|] " HIDDEN("BEGIN") " E P[|commit] B[|] H"},
+         {SERVER, "1 2 " HIDDEN_OK " C[CREATE TABLE] 1 2", "1 2 C[CREATE TABLE] 1 2", HIDDEN("COMMIT") " H"},
+         {SERVER, HIDDEN_OK, NULL, HIDDEN("commit") " H"},
+         {SERVER, "1 2 N[SWARNING|C25P01|Mnone] C[COMMIT] 3 3", "N[25P01 none] C[COMMIT]", "S"},
+         {SERVER, "Z[I]", "Z[I]", NULL});
+}
+
+static void test_begin_that_fails_leaves_no_block(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[create table a (); begin isolation level serializable]", NULL, HIDDEN("BEGIN") " S"},
+         {SERVER, HIDDEN_OK " Z[T]", NULL, "Q[create table a ()]"},
+         {SERVER, "C[CREATE TABLE] Z[T]", NULL, "Q[begin isolation level serializable]"},
+         {SERVER, "E[SERROR|C25001|Mlate] Z[E]", "C[CREATE TABLE] E[25001 late]", HIDDEN("ROLLBACK") " S"},
+         {SERVER, HIDDEN_OK " Z[I]", "Z[I]", NULL});
+}
+
+static void test_begin_behind_ddl_that_fails_leaves_no_block(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|create table a ()] B[|] E[] P[|begin] B[|] E[] S", NULL,
+          "P[|create table a ()] B[|] " HIDDEN("BEGIN") " E P[|begin] B[|] E H"},
+         {SERVER, "1 2 " HIDDEN_OK " E[SERROR|C42P07|Mexists]", "1 2 E[42P07 exists]", "S"},
+         {SERVER, "Z[E]", NULL, HIDDEN("ROLLBACK") " S"}, {SERVER, HIDDEN_OK " Z[I]", "Z[I]", NULL});
+    TALK({CLIENT, "P[|create table a ()] B[|] E[] P[|begin] B[|] E[] S", NULL,
+          "P[|create table a ()] B[|] " HIDDEN("BEGIN") " E P[|begin] B[|] E H"},
+         {SERVER, "1 2 " HIDDEN_OK " C[CREATE TABLE] 1 2 N[SWARNING|C25001|Mthere] C[BEGIN]",
+          "1 2 C[CREATE TABLE] 1 2 C[BEGIN]", "S"},
+         {SERVER, "Z[T]", "Z[T]", NULL});
+}
+
+static void test_a_script_with_an_error_of_syntax_is_not_cut(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[begin; create table a (b int); commit; selec 1]", NULL,
+          "Q[begin; create table a (b int); commit; selec 1]"},
+         {SERVER, "E[SERROR|C42601|Msyntax] Z[I]", "E[42601 syntax] Z[I]", NULL},
+         {CLIENT, "Q[create table a (b int)]", NULL, HIDDEN("BEGIN") " S"});
+}
+
+static void test_of_several_statements_none_is_alone(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[select 1; create index concurrently i on t (a)]", NULL, HIDDEN("BEGIN") " S"},
+         {SERVER, HIDDEN_OK " Z[T]", NULL, "Q[select 1]"},
+         {SERVER, "T[x] C[SELECT 1] Z[T]", "T[x]", "Q[create index concurrently i on t (a)]"},
+         {SERVER, "E[SERROR|C25001|Mblock] Z[E]", "C[SELECT 1] E[25001 block]", HIDDEN("ROLLBACK") " S"},
+         {SERVER, HIDDEN_OK " Z[I]", "Z[I]", NULL});
+}
+
+static void test_a_script_lets_the_data_of_copy_through(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "Q[create table a (b int); copy a from stdin]", NULL, HIDDEN("BEGIN") " S"},
+         {SERVER, HIDDEN_OK " Z[T]", NULL, "Q[create table a (b int); copy a from stdin]"},
+         {SERVER, "C[CREATE TABLE] G[x]", "C[CREATE TABLE] G[x]", NULL},
+         {CLIENT, "d[1] H S c Q[select 1]", NULL, "d[1] H S c"},
+         {SERVER, "C[COPY 1] Z[T]", NULL, HIDDEN("COMMIT") " S"},
+         {SERVER, HIDDEN_OK " Z[I]", "C[COPY 1] Z[I]", "Q[select 1]"},
+         {SERVER, "C[SELECT 1] Z[I]", "C[SELECT 1] Z[I]", NULL});
+    TALK({CLIENT, "Q[create table a (b int); copy a from stdin]", NULL, HIDDEN("BEGIN") " S"},
+         {SERVER, HIDDEN_OK " Z[T]", NULL, "Q[create table a (b int); copy a from stdin]"},
+         {SERVER, "C[CREATE TABLE] G[x]", "C[CREATE TABLE] G[x]", NULL}, {CLIENT, "d[x]", NULL, "d[x]"},
+         {SERVER, "E[SERROR|C22P02|Mrow] Z[E]", "E[22P02 row]", HIDDEN("ROLLBACK") " S"},
+         {CLIENT, "d[2] c", NULL, NULL}, {SERVER, HIDDEN_OK " Z[I]", "Z[I]", "d[2] c"});
+    TALK_CLOSED({CLIENT, "Q[create table a (b int); copy a from stdin]", NULL, HIDDEN("BEGIN") " S"},
+                {SERVER, HIDDEN_OK " Z[T]", NULL, "Q[create table a (b int); copy a from stdin]"},
+                {SERVER, "C[CREATE TABLE] G[x]", "C[CREATE TABLE] G[x]", NULL},
+                {CLIENT, "Q[select 1]", "E[08P01 invalid frontend message type]", NULL});
+}
+
+static void test_copy_in_may_fail_before_it_reads(void **state)
+{
+    (void)state;
+    /* The server answers the Sync that it has not read as part of COPY. */
+    TALK({CLIENT, "P[|copy v from stdin] B[|] E[] S", NULL, "P[|copy v from stdin] B[|] E S"},
+         {SERVER, "1 2 G[x] E[SERROR|C42809|Mview] Z[I]", "1 2 G[x] E[42809 view] Z[I]", NULL},
+         {CLIENT, "P[|create table a ()] B[|] E[] S", NULL,
+          "P[|create table a ()] B[|] " HIDDEN("BEGIN") " E H"});
+    /* The same when the client's data was under way already. */
+    TALK({CLIENT, "P[|copy v from stdin] B[|] E[] S", NULL, "P[|copy v from stdin] B[|] E S"},
+         {SERVER, "1 2 G[x]", "1 2 G[x]", NULL}, {CLIENT, "d[row] c S", NULL, "d[row] c S"},
+         {SERVER, "E[SERROR|C42809|Mview] Z[I] Z[I]", "E[42809 view] Z[I] Z[I]", NULL},
+         {CLIENT, "Q[select 1]", NULL, "Q[select 1]"},
+         {SERVER, "C[SELECT 1] Z[I]", "C[SELECT 1] Z[I]", NULL});
+    /* One that has read some has read the Sync: its error is followed by one ReadyForQuery. */
+    TALK_CLOSED({CLIENT, "P[|copy t from stdin] B[|] E[] S", NULL, "P[|copy t from stdin] B[|] E S"},
+                {SERVER, "1 2 G[x]", "1 2 G[x]", NULL}, {CLIENT, "d[row] c S", NULL, "d[row] c S"},
+                {SERVER, "E[SERROR|C22P04|Mrow] Z[I]", "E[22P04 row] Z[I]", NULL},
+                {CLIENT, "Q[select 1]", NULL, "Q[select 1]"},
+                {SERVER, "C[SELECT 1] Z[I] Z[I]",
+                 "C[SELECT 1] Z[I] E[08P01 the server sent an answer that nobody asked for]", NULL});
+}
+
 static void test_an_error_in_a_batch_skips_to_sync(void **state)
 {
     (void)state;
@@ -579,6 +703,23 @@ static void test_sync_during_copy_in_does_not_end_a_hidden_transaction(void **st
          {CLIENT, "d[row] c S", NULL, "d[row] c H"},
          {SERVER, "C[COPY 1]", "C[COPY 1]", HIDDEN("COMMIT") " H"}, {SERVER, HIDDEN_OK, NULL, "S"},
          {SERVER, "Z[I]", "Z[I]", NULL});
+}
+
+static void test_copy_behind_ddl_may_fail_before_it_reads(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|create table a ()] B[|] E[] P[|copy v from stdin] B[|] E[] S", NULL,
+          "P[|create table a ()] B[|] " HIDDEN("BEGIN") " E P[|copy v from stdin] B[|] E H"},
+         {SERVER, "1 2 " HIDDEN_OK " C[CREATE TABLE] 1 2 G[x]", "1 2 C[CREATE TABLE] 1 2 G[x]", NULL},
+         {SERVER, "E[SERROR|C42809|Mview]", "E[42809 view]", "S"},
+         {SERVER, "Z[E]", NULL, HIDDEN("ROLLBACK") " S"}, {SERVER, HIDDEN_OK " Z[I]", "Z[I]", NULL});
+    /* One that has read some has read the Sync. */
+    TALK({CLIENT, "P[|create table a ()] B[|] E[] P[|copy a from stdin] B[|] E[] S", NULL,
+          "P[|create table a ()] B[|] " HIDDEN("BEGIN") " E P[|copy a from stdin] B[|] E H"},
+         {SERVER, "1 2 " HIDDEN_OK " C[CREATE TABLE] 1 2 G[x]", "1 2 C[CREATE TABLE] 1 2 G[x]", NULL},
+         {CLIENT, "d[row]", NULL, "d[row]"}, {SERVER, "E[SERROR|C22P04|Mrow]", "E[22P04 row]", NULL},
+         {CLIENT, "c S", NULL, "c S"}, {SERVER, "Z[E]", NULL, HIDDEN("ROLLBACK") " S"},
+         {SERVER, HIDDEN_OK " Z[I]", "Z[I]", NULL});
 }
 
 static void test_commit_of_a_failed_transaction_asks_nothing(void **state)
@@ -846,6 +987,14 @@ int main(void)
         cmocka_unit_test(test_a_marked_transaction_cannot_be_prepared),
         cmocka_unit_test(test_a_pipelined_transaction_without_ddl_is_left_alone),
         cmocka_unit_test(test_sync_during_copy_in_has_no_answer),
+        cmocka_unit_test(test_notifications_and_notices_keep_their_place),
+        cmocka_unit_test(test_a_transaction_command_behind_ddl_finds_no_block),
+        cmocka_unit_test(test_begin_that_fails_leaves_no_block),
+        cmocka_unit_test(test_begin_behind_ddl_that_fails_leaves_no_block),
+        cmocka_unit_test(test_a_script_with_an_error_of_syntax_is_not_cut),
+        cmocka_unit_test(test_of_several_statements_none_is_alone),
+        cmocka_unit_test(test_a_script_lets_the_data_of_copy_through),
+        cmocka_unit_test(test_copy_in_may_fail_before_it_reads),
         cmocka_unit_test(test_an_error_in_a_batch_skips_to_sync),
         cmocka_unit_test(test_a_query_behind_a_failed_batch_is_skipped_like_the_rest),
         cmocka_unit_test(test_a_failed_batch_changes_no_block_with_what_was_skipped),
@@ -853,6 +1002,7 @@ int main(void)
         cmocka_unit_test(test_a_query_ends_the_hidden_transaction_of_a_batch_without_sync),
         cmocka_unit_test(test_a_script_with_ddl_may_copy_from_the_client),
         cmocka_unit_test(test_sync_during_copy_in_does_not_end_a_hidden_transaction),
+        cmocka_unit_test(test_copy_behind_ddl_may_fail_before_it_reads),
         cmocka_unit_test(test_commit_of_a_failed_transaction_asks_nothing),
         cmocka_unit_test(test_a_commit_that_is_skipped_ends_nothing),
         cmocka_unit_test(test_a_transaction_begun_in_a_batch_is_not_the_one_that_failed_before),

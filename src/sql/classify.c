@@ -223,11 +223,15 @@ static bool is_body_byte(char c)
 struct mentions {
     bool ddl;
     bool end;
+    bool call; /* the word before was CALL */
 };
 
 static void note_word(struct mentions *m, struct str text)
 {
     struct token word = {.kind = TOKEN_WORD, .text = text};
+    /* A procedure may end transactions too, save those of schema electric. */
+    m->end |= m->call && !token_is_word(&word, "electric");
+    m->call = token_is_word(&word, "call");
     m->ddl |= is_any(&word, (const char *const[]){"alter", "create", "drop", "electric", "execute", NULL});
     m->end |= is_any(&word, (const char *const[]){"commit", "rollback", NULL});
 }
@@ -239,7 +243,8 @@ static void note_mentions(struct mentions *m, struct str body)
         while (i < body.n && is_body_byte(body.p[i])) {
             i++;
         }
-        if (i > from && memchr("acderACDER", body.p[from], 10)) { /* most words are none of them */
+        /* Most words are none of them. */
+        if (i > from && (m->call || memchr("acderACDER", body.p[from], 10))) {
             note_word(m, (struct str){body.p + from, i - from});
         }
         i += i == from;
@@ -255,7 +260,7 @@ static bool is_string(const struct token *t)
 /* DO [LANGUAGE name] 'body' [LANGUAGE name] */
 static void look_do(struct arena *a, struct statement *s, struct lex *l)
 {
-    struct mentions m = {false, false};
+    struct mentions m = {0};
     for (struct token t = lex_next(l); t.kind != TOKEN_END; t = lex_next(l)) {
         if (is_string(&t)) {
             note_mentions(&m, sql_unquote(a, &t));
