@@ -47,22 +47,30 @@ def recorder(clusters):
     return regress.Recorder(clusters[0])
 
 
-def pair_of(clusters, mode):
-    pair = regress.Pair(*clusters, electrified=mode == "electrified")
-    try:
-        yield mode, pair
-    finally:
+@pytest.fixture(scope="module")
+def pairs(clusters):  # named for the order: the pair goes before its clusters
+    """The pair that is up: one at a time, as all have the same databases."""
+    up = []
+    yield up
+    for pair in up:
         pair.close()
 
 
+def pair_of(clusters, pairs, mode):
+    while pairs:
+        pairs.pop().close()
+    pairs.append(regress.Pair(*clusters, electrified=mode == "electrified"))
+    return mode, pairs[0]
+
+
 @pytest.fixture(scope="module", params=MODES)
-def psql_pair(request, clusters):
-    yield from pair_of(clusters, request.param)
+def psql_pair(request, clusters, pairs):
+    return pair_of(clusters, pairs, request.param)
 
 
 @pytest.fixture(scope="module", params=WAYS)
-def wire_pair(request, clusters):
-    yield from pair_of(clusters, request.param)
+def wire_pair(request, clusters, pairs):
+    return pair_of(clusters, pairs, request.param)
 
 
 def assert_same_text(straight, proxied):
