@@ -128,9 +128,11 @@ static bool may_mark(const struct special *special)
     return special->wrap || special->kind == STATEMENT_DDL_INDEX_CONCURRENTLY;
 }
 
-static bool is_ddl(const struct special *special)
+/* Behind a hidden BEGIN we act upon transaction commands; elsewhere what they do is seen when they are
+ * answered. */
+static bool matters(const struct session *s, const struct special *special)
 {
-    return special && may_mark(special);
+    return special && (may_mark(special) || s->block == BLOCK_HIDDEN);
 }
 
 /* Looking further back costs more than waiting. */
@@ -139,19 +141,22 @@ enum { LOOK_BACK = 1000 };
 bool name_is_uncertain(const struct session *s, struct str name)
 {
     bool this_batch = true;
+    bool found = false;
     uint32_t looked = 0;
     for (uint32_t i = s->answers.n; s->undos > 0 && i > 0; i--) {
         const struct answer *a = answers_at(&s->answers, i - 1);
         if (answer_undoes(a) && str_eq(a->special->text, name)) {
-            bool ddl = is_ddl(a->special->previous) || is_ddl(special_map_get(&s->statements, name));
-            return !this_batch && ddl; /* in one batch: when the Parse is skipped, so is the Bind */
+            if (this_batch || matters(s, a->special->previous)) {
+                return !this_batch; /* in one batch: when the Parse is skipped, so is the Bind */
+            }
+            found = true;
         }
         this_batch = this_batch && a->kind != ANSWER_SYNC && a->kind != ANSWER_QUERY;
         if (++looked == LOOK_BACK) {
             return true;
         }
     }
-    return false;
+    return found && matters(s, special_map_get(&s->statements, name));
 }
 
 static void on_drained_for_bind(struct session *s)

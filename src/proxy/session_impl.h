@@ -190,7 +190,7 @@ struct str script_statement(struct session *s); /* the statement in flight; p NU
 
 /* --- session_batch.c --- */
 void batch_parse(struct session *s, struct str frame, struct str name, struct str sql);
-/* Whether it depends on an earlier batch, not answered yet, that the name stands for DDL. */
+/* Whether it depends on an earlier batch, not answered yet, that the name stands for what we act upon. */
 bool name_is_uncertain(const struct session *s, struct str name);
 void batch_bind(struct session *s, struct str frame); /* of such a name: waits for that answer */
 void batch_execute(struct session *s, struct str frame, struct special *special);

@@ -722,6 +722,14 @@ static void test_copy_behind_ddl_may_fail_before_it_reads(void **state)
          {SERVER, HIDDEN_OK " Z[I]", "Z[I]", NULL});
 }
 
+static void test_a_bind_waits_for_every_batch_that_gave_its_name_away(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|drop index i] B[|a] P[|select 1] P[|commit] S B[|] E[] S", NULL,
+          "P[|drop index i] B[|a] P[|select 1] P[|commit] S"},
+         {SERVER, "1 E[SERROR|C26000|Mno] Z[I]", "1 E[26000 no] Z[I]", "B[|] " HIDDEN("BEGIN") " E H"});
+}
+
 static void test_commit_of_a_failed_transaction_asks_nothing(void **state)
 {
     (void)state;
@@ -1009,6 +1017,7 @@ int main(void)
         cmocka_unit_test(test_a_hidden_transaction_that_fails_before_the_clients_begin_is_rolled_back),
         cmocka_unit_test(test_an_error_puts_no_name_back_that_was_given_away_since),
         cmocka_unit_test(test_a_bind_waits_for_the_batch_that_decides_what_its_name_stands_for),
+        cmocka_unit_test(test_a_bind_waits_for_every_batch_that_gave_its_name_away),
         cmocka_unit_test(test_a_close_that_is_skipped_closes_nothing),
         cmocka_unit_test(test_discard_all_forgets_what_was_prepared_before_it),
         cmocka_unit_test(test_an_earlier_error_in_the_batch_is_shown_once),
