@@ -340,6 +340,7 @@ void skip_to_sync(struct session *s)
     while (s->answers.n > 0 && answers_front(&s->answers)->kind != ANSWER_SYNC) {
         struct answer a = answers_pop(&s->answers);
         let_go(s, &a);
+        s->hidden.leftover |= a.action == ACTION_HIDDEN; /* its Close is skipped, too */
         if (a.flags & ANSWER_LAST) {
             correct_block(s, s->known);
             s->skipping = true;

@@ -730,6 +730,20 @@ static void test_a_bind_waits_for_every_batch_that_gave_its_name_away(void **sta
          {SERVER, "1 E[SERROR|C26000|Mno] Z[I]", "1 E[26000 no] Z[I]", "B[|] " HIDDEN("BEGIN") " E H"});
 }
 
+static void test_what_a_failed_operation_left_is_closed_though_a_batch_skipped_that(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|create table a ()] B[|] E[] S", NULL,
+          "P[|create table a ()] B[|] " HIDDEN("BEGIN") " E H"},
+         {SERVER, "1 2 " HIDDEN_OK " C[CREATE TABLE]", "1 2", HIDDEN("COMMIT") " H"},
+         {SERVER, "1 2 E[SERROR|C23503|Mlate]", "E[23503 late]", "S"}, {SERVER, "Z[I]", "Z[I]", NULL},
+         {CLIENT, "P[|select x] B[|] E[] P[|create table a ()] B[|] E[] S", NULL,
+          "P[|select x] B[|] E P[|create table a ()] B[|] C[P\001busbar] C[S\001busbar] " HIDDEN(
+              "BEGIN") " E H"},
+         {SERVER, "E[SERROR|C42703|Mno]", "E[42703 no]", "S"}, {SERVER, "Z[I]", "Z[I]", NULL},
+         {CLIENT, "Q[create table a ()]", NULL, "C[P\001busbar] C[S\001busbar] " HIDDEN("BEGIN") " S"});
+}
+
 static void test_commit_of_a_failed_transaction_asks_nothing(void **state)
 {
     (void)state;
@@ -1011,6 +1025,7 @@ int main(void)
         cmocka_unit_test(test_a_script_with_ddl_may_copy_from_the_client),
         cmocka_unit_test(test_sync_during_copy_in_does_not_end_a_hidden_transaction),
         cmocka_unit_test(test_copy_behind_ddl_may_fail_before_it_reads),
+        cmocka_unit_test(test_what_a_failed_operation_left_is_closed_though_a_batch_skipped_that),
         cmocka_unit_test(test_commit_of_a_failed_transaction_asks_nothing),
         cmocka_unit_test(test_a_commit_that_is_skipped_ends_nothing),
         cmocka_unit_test(test_a_transaction_begun_in_a_batch_is_not_the_one_that_failed_before),
