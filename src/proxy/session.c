@@ -100,6 +100,13 @@ void send_server(struct session *s, struct buf *b)
     buf_reset(b);
 }
 
+/* A failed transaction has no use for its portals either, should this be skipped. */
+static bool ends_portals(const struct session *s, const struct answer *a)
+{
+    bool ready = a->kind == ANSWER_SYNC || a->kind == ANSWER_QUERY || a->kind == ANSWER_FUNCTION;
+    return a->block == BLOCK_NONE || (ready && s->block == BLOCK_NONE);
+}
+
 bool expect(struct session *s, enum answer_kind kind, enum answer_action action, uint8_t flags,
             struct special *special)
 {
@@ -111,6 +118,9 @@ bool expect(struct session *s, enum answer_kind kind, enum answer_action action,
     s->effect = BLOCK_AS_BEFORE;
     if (answers_push(&s->answers, a)) {
         s->undos += answer_undoes(&a);
+        if (ends_portals(s, &a)) {
+            special_map_clear(&s->portals);
+        }
         return true;
     }
     special_unref(special);

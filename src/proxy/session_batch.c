@@ -250,6 +250,7 @@ static void end_block(struct session *s)
 {
     settle_block(s, BLOCK_NONE);
     s->status = 'I';
+    special_map_clear(&s->portals);
     forget_marks(s);
     forget_unguarded(s);
 }

@@ -744,6 +744,16 @@ static void test_what_a_failed_operation_left_is_closed_though_a_batch_skipped_t
          {CLIENT, "Q[create table a ()]", NULL, "C[P\001busbar] C[S\001busbar] " HIDDEN("BEGIN") " S"});
 }
 
+static void test_a_portal_ends_with_its_transaction(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[a|commit] B[a|a] E[a] P[|create table a ()] B[|] E[] E[a] S", NULL,
+          "P[a|commit] B[a|a] E[a] P[|create table a ()] B[|] " HIDDEN("BEGIN") " E E[a] H"});
+    TALK({CLIENT, "P[a|commit] B[a|a] S P[|create table a ()] B[|] E[] E[a] S", NULL,
+          "P[a|commit] B[a|a] S P[|create table a ()] B[|] H"},
+         {SERVER, "1 2 Z[I] 1 2", "1 2 Z[I] 1 2", HIDDEN("BEGIN") " E E[a] H"});
+}
+
 static void test_commit_of_a_failed_transaction_asks_nothing(void **state)
 {
     (void)state;
@@ -1026,6 +1036,7 @@ int main(void)
         cmocka_unit_test(test_sync_during_copy_in_does_not_end_a_hidden_transaction),
         cmocka_unit_test(test_copy_behind_ddl_may_fail_before_it_reads),
         cmocka_unit_test(test_what_a_failed_operation_left_is_closed_though_a_batch_skipped_that),
+        cmocka_unit_test(test_a_portal_ends_with_its_transaction),
         cmocka_unit_test(test_commit_of_a_failed_transaction_asks_nothing),
         cmocka_unit_test(test_a_commit_that_is_skipped_ends_nothing),
         cmocka_unit_test(test_a_transaction_begun_in_a_batch_is_not_the_one_that_failed_before),
