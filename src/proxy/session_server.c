@@ -189,17 +189,23 @@ static bool forgets_statements(struct str tag)
     return str_starts_with(tag, STR("DISCARD ALL")) || str_starts_with(tag, STR("DEALLOCATE ALL"));
 }
 
-/* All but those whose Parse came behind it and is still to be answered. */
+/* All but those whose Parse came behind it and is still to be answered. Should the first of those for a name
+ * be skipped, the name stands for nothing; a later one then for what the first gave it. */
 static void forget_statements(struct session *s)
 {
-    struct special_map kept = {0};
+    struct special_map kept = {0}, seen = {0};
     for (uint32_t i = 0; s->undos > 0 && i < s->answers.n; i++) {
         const struct answer *a = answers_at(&s->answers, i);
         if (answer_undoes(a)) {
-            special_map_set(&kept, a->special->text, special_map_get(&s->statements, a->special->text));
-            special_unref(take_ptr(&a->special->previous));
+            struct str name = a->special->text;
+            special_map_set(&kept, name, special_map_get(&s->statements, name));
+            if (!special_map_get(&seen, name)) {
+                special_unref(take_ptr(&a->special->previous));
+            }
+            special_map_set(&seen, name, a->special);
         }
     }
+    special_map_deinit(&seen);
     special_map_deinit(&s->statements);
     s->statements = kept;
 }

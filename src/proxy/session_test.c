@@ -844,6 +844,10 @@ static void test_discard_all_forgets_what_was_prepared_before_it(void **state)
          {SERVER, "2 " HIDDEN_OK " C[DROP INDEX]", "2", NULL}, {CLIENT, "S", NULL, HIDDEN("COMMIT") " H"},
          {SERVER, HIDDEN_OK, "C[DROP INDEX]", "S"}, {SERVER, "Z[I]", "Z[I]", NULL},
          {CLIENT, "P[a|select 1] B[|a] E[] S", NULL, "P[a|select 1] B[|a] E S"});
+    TALK({CLIENT, "Q[discard all] P[|drop index i] B[|a] P[|select 1] S B[|] E[] S", NULL,
+          "Q[discard all] P[|drop index i] B[|a] P[|select 1] S"},
+         {SERVER, "C[DISCARD ALL] Z[I] 1 E[SERROR|C26000|Mno] Z[I]", "C[DISCARD ALL] Z[I] 1 E[26000 no] Z[I]",
+          "B[|] " HIDDEN("BEGIN") " E H"});
 }
 
 static void test_an_earlier_error_in_the_batch_is_shown_once(void **state)
