@@ -431,8 +431,7 @@ static void cuts_the_same_wherever_it_arrives(void **state)
     static const char *const texts[] = {
         "SELECT 'a;b'';', \"c;\"\";\", E'a\\'; b' ; SELECT E'a'  \n '\\'; x'; ALTER TABLE t ADD a int",
         "SELECT $a$;$b$;$a$, $$;$$; SELECT 1 -- ;\n; SELECT 2 /* ; /* ; */ ; */; DROP TABLE t",
-        "SELECT U&'a;', U&\"b;\", 1.5e+5, a.b:=c; SELECT $long_tag$ ; $long_tag$; SELECT a$b$; SELECT "
-        "$b$;$b$",
+        "SELECT U&'a;', U&\"b;\", 1.5e+5, a.b:=c; SELECT $tag$ ; $tag$; SELECT a$b$; SELECT $b$;$b$",
         "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN a THEN 1 END; SELECT 2; END; COMMIT",
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
