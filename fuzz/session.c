@@ -169,15 +169,21 @@ static void cut_last_message(struct buf *b)
 
 /* When a session ends in the middle of a read of the server's, input of the client's may be waiting that this
  * read has let go on: what is still heard of it, and whose violation the last word is about, depends on the
- * pieces. */
+ * pieces. So does whether it ends at all, when the server answers in one read what only that input will ask.
+ */
 static void cut_ends(struct ends *a, struct ends *b)
 {
-    if (a->closed && b->closed) {
-        cut_last_message(&a->to_client);
-        cut_last_message(&b->to_client);
-        cut_to_same_length(&a->to_client, &b->to_client);
-        cut_to_same_length(&a->to_server, &b->to_server);
+    if (!a->closed && !b->closed) {
+        return;
     }
+    if (a->closed) {
+        cut_last_message(&a->to_client);
+    }
+    if (b->closed) {
+        cut_last_message(&b->to_client);
+    }
+    cut_to_same_length(&a->to_client, &b->to_client);
+    cut_to_same_length(&a->to_server, &b->to_server);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
