@@ -140,7 +140,7 @@ static void on_installed(void *ctx, const struct install_outcome *o)
     if (!o->guard) {
         log_warning(NULL,
                     "no event triggers guard the schema (%s): the proxy itself looks for changes before each "
-                    "COMMIT; those made elsewhere, or by functions, are found later, as drift hint: busbar "
+                    "COMMIT; those made elsewhere, or by functions, are found later, as drift. hint: busbar "
                     "check prints what a superuser would run",
                     o->guard_reason);
     }
@@ -157,10 +157,8 @@ static void on_installed(void *ctx, const struct install_outcome *o)
         sv->hooks->ready(sv->hooks->ctx, proxy_port(sv->proxy), api_port(sv->api));
     }
     sv->announced = true;
-    if (!sv->draining) {
-        tell_ready(sv);
-        watchman_start(sv->watchman, o->secret);
-    }
+    tell_ready(sv);
+    watchman_start(sv->watchman, o->secret);
 }
 
 static void prepare(struct serve *sv)
@@ -338,30 +336,10 @@ static void on_signal(void *ctx, int signum)
     loop_stop(sv->loop);
 }
 
-static void fill_numbers(void *ctx, struct api_numbers *n)
+static void fill_numbers(void *ctx, struct proxy_stats *out)
 {
-    struct serve *sv = ctx;
-    struct proxy_stats stats;
-    proxy_read_stats(sv->proxy, &stats);
-    n->workers = stats.workers;
-    n->connections = stats.connections;
-    n->connections_total = stats.connections_total;
-    n->connections_dropped = stats.connections_dropped;
-    n->logins_failed = stats.logins_failed;
-    n->login_ms = stats.login_ms;
-    n->cancels = stats.cancels;
-    n->timeouts = stats.timeouts;
-    n->sessions = stats.sessions;
-    n->sessions_total = stats.sessions_total;
-    n->logins_refused = stats.logins_refused;
-    n->bytes_from_clients = stats.bytes_from_clients;
-    n->bytes_from_server = stats.bytes_from_server;
-    n->messages_from_clients = stats.messages_from_clients;
-    n->messages_from_server = stats.messages_from_server;
-    n->statements_inspected = stats.statements_inspected;
-    n->migrations_recorded = stats.migrations_recorded;
-    n->migrations_refused = stats.migrations_refused;
-    n->ddlx_statements = stats.ddlx_statements;
+    const struct serve *sv = ctx;
+    proxy_read_stats(sv->proxy, out);
 }
 
 static uint64_t history_faults(void *ctx)

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "base/proxy_stats.h"
 #include "http/findings.h"
 #include "net/http.h"
 
@@ -26,27 +27,9 @@ struct api_state {
     struct findings unusable; /* recorded migrations that clients cannot apply */
 };
 
-struct api_numbers {
-    unsigned workers;
-    uint64_t connections;       /* now, those not yet logged in among them */
-    uint64_t sessions;          /* now */
-    uint64_t connections_total; /* since the start, as everything below */
-    uint64_t connections_dropped;
-    uint64_t sessions_total;
-    uint64_t logins_refused; /* by the proxy */
-    uint64_t logins_failed;  /* by PostgreSQL */
-    uint64_t login_ms;       /* that all logins to PostgreSQL took together */
-    uint64_t cancels, timeouts;
-    uint64_t bytes_from_clients, bytes_from_server;
-    uint64_t messages_from_clients, messages_from_server;
-    uint64_t statements_inspected; /* looked at by the grammar */
-    uint64_t ddlx_statements;
-    uint64_t migrations_recorded, migrations_refused;
-};
-
 enum { API_TEXT_MAX = 4 * 1024 * 1024 }; /* of /api/health and /metrics */
 
-typedef void (*api_fill_fn)(void *ctx, struct api_numbers *out_numbers);
+typedef void (*api_fill_fn)(void *ctx, struct proxy_stats *out_numbers);
 
 struct api_options {
     struct http_options http;

@@ -115,7 +115,7 @@ static void write_service(const struct metrics *m, struct buf *out)
     }
 }
 
-static void write_proxy(const struct api_numbers *n, struct buf *out)
+static void write_proxy(const struct proxy_stats *n, struct buf *out)
 {
     count(out, "busbar_workers", "gauge", "Threads that move the data of sessions.", n->workers);
     count(out, "busbar_connections", "gauge", "Clients connected to the proxy, logged in or not.",

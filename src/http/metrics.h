@@ -12,7 +12,7 @@ struct metrics {
     const struct api_state *state;
     const char *version;        /* of the program */
     const char *postgres_state; /* "up", "down", "connecting" */
-    struct api_numbers numbers;
+    struct proxy_stats numbers;
     bool counted; /* the database answered: */
     uint64_t migrations, electrified_tables;
     double start_time, now; /* seconds since 1970 */

@@ -45,7 +45,7 @@ static void has(struct buf *text, const char *line)
     }
 }
 
-static void text_has_every_number(void **state)
+static void text_says_what_is_known(void **state)
 {
     CLEANUP(buf_deinit) struct buf out = BUF_INIT(65536);
     struct metrics m = sample(&ready);
@@ -61,6 +61,50 @@ static void text_has_every_number(void **state)
     has(&out, "\nprocess_start_time_seconds 1700000000.5\n");
     has(&out, "\nprocess_resident_memory_bytes 4096\n");
     assert_null(strstr(buf_cstr(&out), "process_open_fds")); /* not known */
+}
+
+static void text_has_all_that_the_proxy_counts(void **state)
+{
+    static const char *const lines[] = {
+        "\nbusbar_workers 1\n",
+        "\nbusbar_connections 2\n",
+        "\nbusbar_connections_total 3\n",
+        "\nbusbar_connections_dropped_total 4\n",
+        "\nbusbar_sessions 5\n",
+        "\nbusbar_sessions_total 6\n",
+        "\nbusbar_logins_refused_total 7\n",
+        "\nbusbar_logins_failed_total 8\n",
+        "\nbusbar_login_seconds_total 9.5\n",
+        "\nbusbar_cancels_total 10\n",
+        "\nbusbar_timeouts_total 11\n",
+        "\nbusbar_messages_total{from=\"client\"} 12\nbusbar_messages_total{from=\"server\"} 13\n",
+        "\nbusbar_statements_inspected_total 14\n",
+        "\nbusbar_ddlx_statements_total 15\n",
+        "\nbusbar_migrations_captured_total 16\n",
+        "\nbusbar_migrations_refused_total 17\n"};
+    CLEANUP(buf_deinit) struct buf out = BUF_INIT(65536);
+    struct metrics m = sample(&ready);
+    m.numbers = (struct proxy_stats){.workers = 1,
+                                     .connections = 2,
+                                     .connections_total = 3,
+                                     .connections_dropped = 4,
+                                     .sessions = 5,
+                                     .sessions_total = 6,
+                                     .logins_refused = 7,
+                                     .logins_failed = 8,
+                                     .login_ms = 9500,
+                                     .cancels = 10,
+                                     .timeouts = 11,
+                                     .messages_from_clients = 12,
+                                     .messages_from_server = 13,
+                                     .statements_inspected = 14,
+                                     .ddlx_statements = 15,
+                                     .migrations_recorded = 16,
+                                     .migrations_refused = 17};
+    metrics_write_text(&m, &out);
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        has(&out, lines[i]);
+    }
 }
 
 /* Format 0.0.4: every line is a comment or "name{labels} value"; HELP and TYPE come once, before the samples.
@@ -174,7 +218,8 @@ static void the_process_is_measured(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text_has_every_number),
+        cmocka_unit_test(text_says_what_is_known),
+        cmocka_unit_test(text_has_all_that_the_proxy_counts),
         cmocka_unit_test(every_line_has_the_form),
         cmocka_unit_test(json_tells_the_state),
         cmocka_unit_test(findings_are_told),

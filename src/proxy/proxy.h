@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "base/proxy_stats.h"
 #include "net/cidr.h"
 #include "net/listener.h"
 #include "proxy/policy.h"
@@ -20,22 +21,6 @@ struct proxy_options {
     struct cidr_list proxy_protocol; /* connections from these begin with a PROXY header, version 2 */
     struct policy_options policy;
     unsigned workers; /* 1 to PROXY_MAX_WORKERS */
-};
-
-/* All workers together; since the start unless said otherwise. */
-struct proxy_stats {
-    unsigned workers;
-    uint64_t connections; /* now, those not yet logged in among them */
-    uint64_t connections_total, connections_dropped;
-    uint64_t sessions; /* now */
-    uint64_t sessions_total;
-    uint64_t logins_refused, logins_failed, login_ms;
-    uint64_t cancels, timeouts;
-    uint64_t bytes_from_clients, bytes_from_server;
-    uint64_t messages_from_clients, messages_from_server;
-    uint64_t statements_inspected, ddlx_statements;
-    uint64_t migrations_recorded, migrations_refused;
-    uint64_t history_faults;
 };
 
 /* Listens at once; clients get 57P03 until proxy_set_ready(). options are copied, but for the inherited
