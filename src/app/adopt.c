@@ -24,6 +24,7 @@ struct adopt {
     uint64_t tables;
     char *version;
     char token[TOKEN_SIZE + 1];
+    struct err token_err; /* why there is none */
 };
 
 typedef void step_fn(void *ctx, const struct pg_result *r);
@@ -115,7 +116,7 @@ static void on_adopted(void *ctx, const struct pg_result *r)
     if (!went_well(a, r)) {
         return;
     }
-    ignore_result(str_to_u64(pg_result_get(r, 0, 0), UINT64_MAX, &a->tables)); /* our own SELECT: a number */
+    a->tables = pg_result_u64(r, 0, 0);
     if (a->tables == 0) {
         deliver(a, &(struct adopt_outcome){.ok = true, .version = "", .detail = "", .hint = ""});
         return;
@@ -145,6 +146,10 @@ static void on_state(void *ctx, enum pg_client_state state, const struct login_e
     struct adopt *a = ctx;
     switch (state) {
     case PG_CLIENT_UP:
+        if (a->token_err.kind != ERR_NONE) {
+            fail(a, &a->token_err, "", "");
+            return;
+        }
         run(a, "BEGIN", NULL, on_begun);
         return;
     case PG_CLIENT_DOWN:
@@ -162,13 +167,10 @@ struct adopt *adopt_start(struct loop *loop, const struct config *config, const 
     struct pg_client_options client = {.url = config->database.conninfo,
                                        .require_ssl = config->database.require_ssl,
                                        .application_name = "busbar"};
-    struct err err = ERR_INIT;
     a->fn = fn;
     a->ctx = ctx;
     a->indexes_only = indexes_only;
-    if (token_make(secret, a->token, &err) < 0) {
-        abort(); /* no random numbers: nothing of ours can go on */
-    }
+    ignore_result(token_make(secret, a->token, &a->token_err)); /* told when the connection is up */
     a->client = pg_client_new(loop, &client, on_state, a);
     return a;
 }

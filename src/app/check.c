@@ -14,12 +14,11 @@
 #include "pg/client.h"
 #include "pg/install.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { OLDEST_SERVER = 140000 };
 
 struct check {
     const struct config *config;
@@ -81,13 +80,6 @@ static bool answered(struct check *c, const struct pg_result *r, const char *nam
         loop_stop(c->loop);
     }
     return r->ok;
-}
-
-static unsigned long number_at(const struct pg_result *r, size_t col)
-{
-    uint64_t value = 0;
-    ignore_result(str_to_u64(pg_result_get(r, 0, col), UINT64_MAX, &value)); /* our own SELECT: a number */
-    return (unsigned long)value;
 }
 
 /* --- drift --- */
@@ -207,7 +199,7 @@ static void on_version(void *ctx, const struct pg_result *r)
     }
     install_digest(&install_embedded, digest);
     const char *found = pg_result_cstr(r, 0, 1);
-    if (number_at(r, 0) > install_newest(&install_embedded)) {
+    if (pg_result_u64(r, 0, 0) > install_newest(&install_embedded)) {
         check_add(c->report, CHECK_FAULT, "installation", "use the newer busbar",
                   "schema busbar was prepared by a newer version");
     } else if (!found || strncmp(found, digest, strlen(digest)) != 0) {
@@ -262,7 +254,7 @@ static const char server_sql[] =
 static void check_version(struct check_report *report, const struct pg_result *r)
 {
     const char *version = pg_result_cstr(r, 0, SERVER_VERSION);
-    if (number_at(r, SERVER_NUMBER) < OLDEST_SERVER) {
+    if (pg_result_u64(r, 0, SERVER_NUMBER) < INSTALL_OLDEST_SERVER) {
         check_add(report, CHECK_FAULT, "version", "use PostgreSQL 14 or later", "PostgreSQL %s is too old",
                   version);
     } else {
@@ -283,7 +275,7 @@ static void check_version(struct check_report *report, const struct pg_result *r
 static void check_replication(struct check_report *report, const struct pg_result *r)
 {
     const char *level = pg_result_cstr(r, 0, SERVER_WAL_LEVEL);
-    unsigned long slots = number_at(r, SERVER_SLOTS), used = number_at(r, SERVER_SLOTS_USED);
+    uint64_t slots = pg_result_u64(r, 0, SERVER_SLOTS), used = pg_result_u64(r, 0, SERVER_SLOTS_USED);
     if (strcmp(level, "logical") == 0) {
         check_add(report, CHECK_OK, "wal_level", NULL, "is logical");
     } else {
@@ -292,16 +284,17 @@ static void check_replication(struct check_report *report, const struct pg_resul
                   level);
     }
     if (used < slots) {
-        check_add(report, CHECK_OK, "max_replication_slots", NULL, "%lu of %lu are free", slots - used,
-                  slots);
+        check_add(report, CHECK_OK, "max_replication_slots", NULL, "%" PRIu64 " of %" PRIu64 " are free",
+                  slots - used, slots);
     } else {
         check_add(report, CHECK_FAULT, "max_replication_slots",
                   arena_printf(&report->arena,
-                               "ALTER SYSTEM SET max_replication_slots = %lu; then restart PostgreSQL",
+                               "ALTER SYSTEM SET max_replication_slots = %" PRIu64
+                               "; then restart PostgreSQL",
                                used + 5),
-                  "all %lu are in use", slots);
+                  "all %" PRIu64 " are in use", slots);
     }
-    if (number_at(r, SERVER_SENDERS) == 0) {
+    if (pg_result_u64(r, 0, SERVER_SENDERS) == 0) {
         check_add(report, CHECK_FAULT, "max_wal_senders",
                   "ALTER SYSTEM SET max_wal_senders = 10; then restart PostgreSQL", "is 0");
     }

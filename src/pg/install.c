@@ -23,7 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OLDEST_SERVER = 140000, INSTALL_FILES = 1000 };
+enum { INSTALL_FILES = 1000 };
 
 const struct install_sql install_embedded = {sql_migrations, sql_routines, sql_event_triggers};
 
@@ -163,14 +163,6 @@ uint64_t install_newest(const struct install_sql *sql)
     return newest;
 }
 
-static uint64_t number_at(const struct pg_result *r, size_t row, size_t col)
-{
-    uint64_t value = 0;
-    ignore_result(
-        str_to_u64(pg_result_get(r, row, col), UINT64_MAX, &value)); /* our own SELECT: a number or NULL */
-    return value;
-}
-
 static void begin(struct install *in);
 
 /* ---- inspect ---- */
@@ -184,13 +176,13 @@ static void on_inspected(void *ctx, const struct pg_result *r)
         fail_with(in, "cannot read schema busbar", r);
         return;
     }
-    uint64_t triggers = number_at(r, 0, INSPECT_TRIGGERS);
+    uint64_t triggers = pg_result_u64(r, 0, INSPECT_TRIGGERS);
     const char *digest = pg_result_cstr(r, 0, INSPECT_DIGEST);
     const char *secret = pg_result_cstr(r, 0, INSPECT_SECRET);
     snprintf(expected, sizeof expected, "%s %u", in->digest, (unsigned)triggers);
     bool files_match = digest && strncmp(digest, in->digest, strlen(in->digest)) == 0;
     bool guarded = files_match && triggers > 0 && strcmp(digest, expected) == 0;
-    if (number_at(r, 0, INSPECT_NEWEST) > install_newest(in->sql)) {
+    if (pg_result_u64(r, 0, INSPECT_NEWEST) > install_newest(in->sql)) {
         fail_fatally(in, "Use the newer Busbar, or restore the database from before it was upgraded.",
                      "the database was prepared by a newer version of Busbar");
     } else if (in->installed ? !secret : !guarded) {
@@ -339,7 +331,7 @@ static void add_file(struct install *in, const struct embedded_file *f, bool is_
 static bool has_version(const struct pg_result *r, uint64_t version)
 {
     for (size_t row = 0; row < r->rows; row++) {
-        if (number_at(r, row, 0) == version) {
+        if (pg_result_u64(r, row, 0) == version) {
             return true;
         }
     }
@@ -424,7 +416,7 @@ static void begin(struct install *in)
 static bool check_server(struct install *in, const struct pg_result *r)
 {
     CLEANUP(buf_deinit) struct buf message = BUF_INIT(sizeof in->err.msg), hint = BUF_INIT(sizeof in->hint);
-    if (number_at(r, 0, PROBE_VERSION_NUMBER) < OLDEST_SERVER) {
+    if (pg_result_u64(r, 0, PROBE_VERSION_NUMBER) < INSTALL_OLDEST_SERVER) {
         buf_printf(&message, "PostgreSQL %s is too old: Busbar needs 14 or later. ", in->server_version);
         in->fatal = true;
     }

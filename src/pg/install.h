@@ -28,7 +28,7 @@ struct install_sql {
 
 extern const struct install_sql install_embedded;
 
-enum { INSTALL_DIGEST = 65 };
+enum { INSTALL_DIGEST = 65, INSTALL_OLDEST_SERVER = 140000 }; /* server_version_num of PostgreSQL 14 */
 /* What the digest in row 0 begins with when all of `sql` is installed. */
 void install_digest(const struct install_sql *sql, char out[INSTALL_DIGEST]);
 uint64_t install_newest(const struct install_sql *sql); /* the number of the last migration */

@@ -35,6 +35,12 @@ const char *pg_result_cstr(const struct pg_result *r, size_t row, size_t col)
     return pg_result_get(r, row, col).p;
 }
 
+uint64_t pg_result_u64(const struct pg_result *r, size_t row, size_t col)
+{
+    uint64_t value;
+    return str_to_u64(pg_result_get(r, row, col), UINT64_MAX, &value) ? value : 0;
+}
+
 bool pg_result_is_true(const struct pg_result *r, size_t row, size_t col)
 {
     return str_eq(pg_result_get(r, row, col), STR("t"));

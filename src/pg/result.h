@@ -28,6 +28,8 @@ struct pg_result {
 struct str pg_result_get(const struct pg_result *r, size_t row, size_t col);
 /* The same for a C library: NULL for a NULL value. */
 const char *pg_result_cstr(const struct pg_result *r, size_t row, size_t col);
+/* 0 for what is no number, NULL among it. */
+uint64_t pg_result_u64(const struct pg_result *r, size_t row, size_t col);
 bool pg_result_is_true(const struct pg_result *r, size_t row, size_t col); /* 't' */
 
 /* For pg/client.c. */
