@@ -13,7 +13,6 @@
 
 #include "base/limits.h"
 #include "base/rd.h"
-#include "ddlx/ddlx.h"
 #include "wire/message.h"
 
 #include <assert.h>
@@ -63,20 +62,12 @@ static void ask_next(struct session *s)
 
 static void parse_ddlx(struct session *s, struct str name, struct special *special)
 {
-    struct ddlx ddlx;
-    struct ddlx_error error;
-    const char *sql;
-    counter_add(&s->counters->ddlx_statements, 1);
+    struct stand_in in = stand_in_for(s, &s->arena, special->text);
     special->injected = true;
-    if (ddlx_parse(&s->arena, special->text, &ddlx, &error) < 0) {
-        special->point_at = (uint32_t)error.position;
-        sql = ddlx_plan_error(&s->arena, &error);
-    } else {
-        special->tag = ddlx.tag;
-        sql = ddlx_plan(&s->arena, &ddlx);
-    }
+    special->point_at = (uint32_t)in.point_at;
+    special->tag = in.tag;
     if (expect(s, ANSWER_PARSE, ACTION_FORWARD, 0, take_ptr(&s->parse_undo))) {
-        put_parse(&s->scratch, name, str_c(sql));
+        put_parse(&s->scratch, name, in.sql);
         send_server(s, &s->scratch);
     }
 }

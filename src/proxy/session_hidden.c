@@ -12,6 +12,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "ddlx/ddlx.h"
 #include "wire/message.h"
 
 #include <assert.h>
@@ -95,6 +96,17 @@ void hidden_finish(struct session *s, bool ok)
         buf_deinit(&s->hidden.rows);
         buf_deinit(&s->hidden.error);
     }
+}
+
+struct stand_in stand_in_for(struct session *s, struct arena *arena, struct str text)
+{
+    struct ddlx ddlx;
+    struct ddlx_error error;
+    counter_add(&s->counters->ddlx_statements, 1);
+    if (ddlx_parse(arena, text, &ddlx, &error) < 0) {
+        return (struct stand_in){.sql = str_c(ddlx_plan_error(arena, &error)), .point_at = error.position};
+    }
+    return (struct stand_in){.sql = str_c(ddlx_plan(arena, &ddlx)), .tag = ddlx.tag};
 }
 
 void find_intents(struct session *s, struct arena *arena, struct str statement, struct intent **out_intents,

@@ -170,6 +170,14 @@ void hidden_send(struct session *s, struct str sql);
 void hidden_row(struct session *s, const char *frame, size_t n);
 void hidden_finish(struct session *s, bool ok);
 
+/* What is run instead of DDLX. `sql` raises the error itself when it is not DDLX after all. */
+struct stand_in {
+    struct str sql;  /* in the arena */
+    const char *tag; /* of DDLX; NULL for an error. Static */
+    size_t point_at; /* of the error in the text, characters from 1 */
+};
+struct stand_in stand_in_for(struct session *s, struct arena *arena, struct str ddlx);
+
 /* What a statement would do that clients may not be able to follow, to be asked about before it is done: at
  * most LIMIT_ASKED. More is left to the guard, which has the last word anyway. */
 void find_intents(struct session *s, struct arena *arena, struct str statement, struct intent **out_intents,

@@ -20,7 +20,6 @@
 #include "proxy/session_impl.h"
 
 #include "base/limits.h"
-#include "ddlx/ddlx.h"
 #include "sql/syntax.h"
 #include "wire/message.h"
 
@@ -313,19 +312,11 @@ static void run_plain_pieces(struct session *s)
 static void run_ddlx(struct session *s)
 {
     struct script *sc = &s->script;
-    struct ddlx ddlx;
-    struct ddlx_error error;
-    const char *sql;
-    counter_add(&s->counters->ddlx_statements, 1);
+    struct stand_in in = stand_in_for(s, &sc->arena, current(s)->text);
     sc->injected = true;
-    if (ddlx_parse(&sc->arena, current(s)->text, &ddlx, &error) < 0) {
-        sc->point_at = error.position;
-        sql = ddlx_plan_error(&sc->arena, &error);
-    } else {
-        sc->tag = ddlx.tag;
-        sql = ddlx_plan(&sc->arena, &ddlx);
-    }
-    send_piece(s, str_c(sql), s->block == BLOCK_HIDDEN);
+    sc->point_at = in.point_at;
+    sc->tag = in.tag;
+    send_piece(s, in.sql, s->block == BLOCK_HIDDEN);
 }
 
 static void on_proved_for_commit(struct session *s, bool ok)
@@ -462,28 +453,19 @@ static bool must_wrap(const struct session *s)
     return sc->n > 1 ? !controls_transaction(st->kind) : wants_transaction(st);
 }
 
-static void script_next(struct session *s)
+/* COMMIT, ROLLBACK and savepoints behind our BEGIN: the client has no block for them. */
+static bool lacks_block(const struct session *s, enum statement_kind kind)
+{
+    return s->block == BLOCK_HIDDEN && controls_transaction(kind) && kind != STATEMENT_BEGIN &&
+           kind != STATEMENT_PREPARE_TRANSACTION;
+}
+
+/* The piece that begins with the current statement. */
+static void run_piece(struct session *s)
 {
     struct script *sc = &s->script;
-    sc->tag = NULL;
-    sc->injected = false;
-    sc->point_at = 0;
-    if (sc->first == sc->n) {
-        script_finish(s);
-        return;
-    }
-    if (must_wrap(s)) {
-        hidden_run(s, HIDDEN_SYNC, STR("BEGIN"), NULL, 0, on_begun);
-        return;
-    }
     sc->end = sc->first + 1;
-    enum statement_kind kind = current(s)->kind;
-    bool prepares = kind == STATEMENT_BEGIN || kind == STATEMENT_PREPARE_TRANSACTION;
-    if (s->block == BLOCK_HIDDEN && controls_transaction(kind) && !prepares) {
-        run_in_hidden_block(s);
-        return;
-    }
-    switch (kind) {
+    switch (current(s)->kind) {
     case STATEMENT_BEGIN:
         run_begin(s);
         return;
@@ -516,6 +498,24 @@ static void script_next(struct session *s)
     case STATEMENT_CALL:
         run_plain_pieces(s);
         return;
+    }
+}
+
+static void script_next(struct session *s)
+{
+    struct script *sc = &s->script;
+    sc->tag = NULL;
+    sc->injected = false;
+    sc->point_at = 0;
+    if (sc->first == sc->n) {
+        script_finish(s);
+    } else if (must_wrap(s)) {
+        hidden_run(s, HIDDEN_SYNC, STR("BEGIN"), NULL, 0, on_begun);
+    } else if (lacks_block(s, current(s)->kind)) {
+        sc->end = sc->first + 1;
+        run_in_hidden_block(s);
+    } else {
+        run_piece(s);
     }
 }
 
