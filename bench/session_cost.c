@@ -140,6 +140,22 @@ static struct cost time_simple(const void *ctx)
     return cost;
 }
 
+/* What stands around the statements of a transaction. */
+static struct cost time_block(const void *ctx)
+{
+    struct exchange x = {BUF_INIT(LIMIT_READ), BUF_INIT(LIMIT_READ)};
+    put_query(&x.client, STR("BEGIN"));
+    put_query(&x.client, STR("COMMIT"));
+    put_command_complete(&x.server, STR("BEGIN"));
+    put_ready(&x.server, 'T');
+    put_command_complete(&x.server, STR("COMMIT"));
+    put_ready(&x.server, 'I');
+    struct cost cost = time_exchange(&x);
+    buf_deinit(&x.client);
+    buf_deinit(&x.server);
+    return cost;
+}
+
 static struct cost time_extended(const void *ctx)
 {
     bool parse = ctx != NULL;
@@ -290,6 +306,7 @@ int main(void)
     log_set_level(LOG_ERROR);
     report("look at a SELECT", time_look, NULL);
     report("SELECT, simple", time_simple, NULL);
+    report("BEGIN and COMMIT, simple", time_block, NULL);
     report("SELECT, extended", time_extended, "parse");
     report("SELECT, prepared", time_extended, NULL);
     report("64 kB of COPY rows of 100 bytes, out", time_copy, "out");

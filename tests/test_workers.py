@@ -81,7 +81,7 @@ def test_everything_at_once(busbar, ledger):
                     cancel(busbar, wire.key)
                     wire.result()
                     served.append(wire.value("SELECT 1"))
-            except (OSError, AssertionError, Exception):  # noqa: BLE001  the end may come anywhere
+            except Exception:  # noqa: BLE001  the end may come anywhere
                 continue
 
     threads = [threading.Thread(target=client) for _ in range(2 * WORKERS)]
