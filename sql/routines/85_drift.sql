@@ -196,7 +196,8 @@ END
 $$;
 
 -- The tables that have drifted: each with what differs, the statements that would mend it, and whether clients could
--- follow. Indexes are passed over when there is more: a renamed table's read differently too. A difference counts when two looks show it: a migration may be committed during one.
+-- follow. Indexes are passed over when there is more: a renamed table's read differently too. A difference counts when two looks
+-- show it: a migration may be committed during one.
 CREATE OR REPLACE FUNCTION busbar.drift()
 RETURNS TABLE (schema_name text, table_name text, what text, mend text, can_follow boolean, only_indexes boolean)
 LANGUAGE plpgsql AS $$
