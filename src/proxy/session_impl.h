@@ -121,6 +121,7 @@ struct session {
     struct str wrapped_text;   /* ... and the statement behind it, owned */
     struct buf held;           /* answers that the client gets when the hidden transaction has committed */
     struct buf stash;          /* a message of the client that waits for a hidden operation */
+    struct str stash_source;   /* the same in the client's input, until it has been looked at; else empty */
     struct special *stash_special;
     struct special *parse_undo; /* of the Parse being asked about */
     struct intent *intents;     /* of a Parse in waiting */
