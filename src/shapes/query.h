@@ -17,21 +17,21 @@ enum {
 };
 
 /*
- * What a query leaves to be done. PREFILTERED: the server was not told the whole where, for it might have
- * raised an error there that has no place here (a cast, a division); who reads the rows drops those that
- * layer_admits() refuses. FILTERED: it would refuse none.
+ * A query is a first sieve: it may give rows that layer_admits() refuses, and the reader drops them. What
+ * might raise an error in the server is left out of the where (where_print()), and one evaluator decides,
+ * here as over the log.
+ *
+ * A text that does not fit sets out->overflow.
  */
-enum query_rows { QUERY_FILTERED, QUERY_PREFILTERED };
 
-/* All rows of a layer's table that the layer admits. `layer` is a LAYER_TOP (of another kind: before it is
- * known which of them are in the layer). A text that does not fit sets out->overflow. */
-enum query_rows query_whole(const struct layer *l, struct str user, struct buf *out);
+/* The rows of the layer's table that it admits: all of a LAYER_TOP. */
+void query_whole(const struct layer *l, struct str user, struct buf *out);
 
 /*
- * Those of them whose `columns` have one of the keys: to many, the children of rows with these keys; to one,
- * the rows with these keys. Not for a LAYER_TOP. keys: n keys, one after the other, of columns.n values each,
- * none NULL. Duplicates are fine. Takes as many as one query may have, at least one, and says how many: the
- * caller asks again for the rest.
+ * Those of them whose `columns` are one of the keys: to many, the children of the rows with these keys; to
+ * one, the rows with these keys. Not for a LAYER_TOP. keys: n > 0 of them, one after the other, of columns.n
+ * values each, none NULL; the same one twice does no harm. Takes as many as one query may have and returns
+ * how many, at least one: the caller asks again for the others.
  */
-enum query_rows query_by_keys(const struct layer *l, struct str user, const struct value *keys, size_t n,
-                              struct buf *out, size_t *out_taken);
+size_t query_by_keys(const struct layer *l, struct str user, const struct value *keys, size_t n,
+                     struct buf *out);
