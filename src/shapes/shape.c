@@ -68,10 +68,6 @@ static bool parse_where(struct compiler *c, struct str text, struct node *node)
     if (!str_is_utf8(text) || memchr(text.p, '\0', text.n)) {
         return refuse(c, SHAPE_INVALID_WHERE, "Where clause is not valid UTF-8");
     }
-    if (text.n > SHAPE_MAX_WHERE) {
-        return refuse(c, SHAPE_INVALID_WHERE,
-                      arena_printf(c->a, "Where clause is longer than %d bytes", SHAPE_MAX_WHERE));
-    }
     c->where_bytes += text.n;
     if (c->where_bytes > SHAPE_MAX_WHERES) {
         return refuse(

@@ -12,8 +12,7 @@ enum {
     SHAPE_MAX_KEY_COLUMNS = 32,       /* columns of a foreign key: PostgreSQL's INDEX_MAX_KEYS */
     SHAPE_MAX_DEPTH = 32,             /* selects inside each other */
     SHAPE_MAX_SELECTS = 1000,         /* in all requests of a forest; each makes one layer at most */
-    SHAPE_MAX_WHERE = 64 * 1024,      /* bytes of one where */
-    SHAPE_MAX_WHERES = 1024 * 1024,   /* bytes of all of a forest */
+    SHAPE_MAX_WHERES = 1024 * 1024,   /* bytes of all of a forest; one has bounds of its own */
     SHAPE_MAX_KEY = 64 * 1024 * 1024, /* bytes of a forest's key */
 };
 
