@@ -59,6 +59,41 @@ struct str str_cut(struct str *s, char sep)
     return head;
 }
 
+/* Bytes of the first character; 0: there is none. */
+static size_t character(struct str s)
+{
+    unsigned char lead = (unsigned char)s.p[0];
+    if (lead < 0x80) {
+        return 1;
+    }
+    size_t n = lead < 0xC2 || lead > 0xF4 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    if (n == 0 || n > s.n) {
+        return 0;
+    }
+    /* Neither longer than it need be, nor a surrogate, nor past U+10FFFF. */
+    unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+    unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+    for (size_t i = 1; i < n; i++, low = 0x80, high = 0xBF) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c < low || c > high) {
+            return 0;
+        }
+    }
+    return n;
+}
+
+bool str_is_utf8(struct str s)
+{
+    while (s.n > 0) {
+        size_t n = character(s);
+        if (n == 0) {
+            return false;
+        }
+        s = (struct str){s.p + n, s.n - n};
+    }
+    return true;
+}
+
 bool str_to_u64(struct str s, uint64_t max, uint64_t *out_value)
 {
     uint64_t value = 0;

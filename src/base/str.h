@@ -36,6 +36,9 @@ struct str str_trim(struct str s);
  * is none. */
 struct str str_cut(struct str *s, char sep);
 
+/* Well-formed UTF-8 (RFC 3629); NUL bytes are. */
+bool str_is_utf8(struct str s);
+
 /* Whole string must be a decimal number in [0, max]; false otherwise (empty, sign, spaces, overflow). */
 MUST_USE bool str_to_u64(struct str s, uint64_t max, uint64_t *out_value);
 /* true t yes y on 1 / false f no n off 0, any case. */

@@ -31,6 +31,38 @@ static void test_cut_takes_what_is_before_the_separator(void **state)
     assert_int_equal(str_trim(STR("  ")).n, 0);
 }
 
+static void test_utf8_is_well_formed(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"",
+                                       "a",
+                                       "\xC2\x80",
+                                       "\xE0\xA0\x80",
+                                       "\xED\x9F\xBF",
+                                       "\xF0\x90\x80\x80",
+                                       "\xF4\x8F\xBF\xBF",
+                                       "caf\xC3\xA9 \xE2\x82\xAC"};
+    static const char *const bad[] = {"\x80",
+                                      "\xC1\xBF",
+                                      "\xC3",
+                                      "\xC3(",
+                                      "\xE0\x9F\xBF",
+                                      "\xED\xA0\x80",
+                                      "\xE2\x82",
+                                      "\xE2\x82(",
+                                      "\xF0\x8F\xBF\xBF",
+                                      "\xF4\x90\x80\x80",
+                                      "\xF5\x80\x80\x80",
+                                      "\xF0\x90\x80",
+                                      "a\xFF"};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        assert_true(str_is_utf8(str_c(good[i])));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_false(str_is_utf8(str_c(bad[i])));
+    }
+}
+
 static void test_numbers_are_whole_and_in_range(void **state)
 {
     (void)state;
@@ -82,6 +114,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_comparison_folds_ascii_only),
         cmocka_unit_test(test_cut_takes_what_is_before_the_separator),
+        cmocka_unit_test(test_utf8_is_well_formed),
         cmocka_unit_test(test_numbers_are_whole_and_in_range),
         cmocka_unit_test(test_booleans_take_postgresqls_words),
         cmocka_unit_test(test_a_short_read_never_looks_like_a_message),

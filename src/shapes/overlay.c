@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One hash table for each table. Only the first change of a key is noted: what comes later happened after P
+ * as well. A primary key that changes is two keys: one that was there, one that was not.
+ */
+#include "shapes/overlay.h"
+
+#include "base/mem.h"
+#include "shapes/keys.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct noted {
+    struct keyed k;
+    const struct value *row; /* NULL: it was not there */
+    char key[];
+};
+
+struct noted_table {
+    const struct table *table;
+    uint32_t *key;
+    uint32_t n_key;
+    struct keytable noted;
+};
+
+struct overlay {
+    struct arena arena;   /* what is noted */
+    struct arena scratch; /* of one transaction */
+    struct rowmaps maps;
+    struct noted_table *tables;
+    size_t n_tables;
+    struct buf key;
+    size_t max_bytes;
+    int outcome;
+};
+
+struct overlay *overlay_new(const struct table *const *tables, size_t n, size_t max_bytes)
+{
+    struct overlay *o = mem_zalloc(sizeof *o);
+    buf_init(&o->key, KEY_MAX);
+    rowmaps_init(&o->maps, tables, n);
+    o->tables = arena_alloc_array(&o->arena, n, sizeof *o->tables);
+    o->n_tables = n;
+    o->max_bytes = max_bytes;
+    o->outcome = OVERLAY_ADDED;
+    for (size_t i = 0; i < n; i++) {
+        struct noted_table *t = &o->tables[i];
+        t->table = tables[i];
+        t->key = table_key_columns(tables[i], &o->arena, &t->n_key);
+        t->noted.key_at = offsetof(struct noted, key);
+    }
+    return o;
+}
+
+void overlay_free(struct overlay *o)
+{
+    if (!o) {
+        return;
+    }
+    for (size_t i = 0; i < o->n_tables; i++) {
+        keytable_deinit(&o->tables[i].noted);
+    }
+    rowmaps_deinit(&o->maps);
+    buf_deinit(&o->key);
+    arena_deinit(&o->scratch);
+    arena_deinit(&o->arena);
+    free(o);
+}
+
+size_t overlay_bytes(const struct overlay *o)
+{
+    size_t bytes = o->arena.used;
+    for (size_t i = 0; i < o->n_tables; i++) {
+        bytes += o->tables[i].noted.cap * sizeof(struct keyed *);
+    }
+    return bytes;
+}
+
+static struct value *copy_row(struct overlay *o, const struct value *row, size_t n)
+{
+    struct value *copy = arena_alloc(&o->arena, n * sizeof *copy);
+    for (size_t i = 0; i < n; i++) {
+        copy[i] = row[i];
+        if (row[i].p) {
+            copy[i].p = arena_str(&o->arena, (struct str){row[i].p, row[i].n}).p;
+        }
+    }
+    return copy;
+}
+
+/* `at_p` NULL: the key was not there. */
+static void note(struct overlay *o, struct noted_table *t, const struct value *keyed_row,
+                 const struct value *at_p)
+{
+    buf_reset(&o->key);
+    key_put(&o->key, keyed_row, t->key, t->n_key);
+    struct str key = buf_str(&o->key);
+    uint32_t hash = key_hash(key);
+    if (keytable_find(&t->noted, key, hash)) {
+        return;
+    }
+    struct noted *n = arena_alloc(&o->arena, sizeof *n + key.n);
+    n->k = (struct keyed){.hash = hash, .n = (uint32_t)key.n};
+    n->row = at_p ? copy_row(o, at_p, t->table->n_columns) : NULL;
+    memcpy(n->key, key.p, key.n);
+    keytable_add(&t->noted, &n->k);
+}
+
+static int note_change(struct overlay *o, const struct rowmap *map, const struct change *change,
+                       struct err *err)
+{
+    struct noted_table *t = &o->tables[map->table];
+    const struct value *old = NULL, *new = NULL;
+    if (rowmap_read(&o->maps, map, &change->old, &o->scratch, &old, err) < 0 ||
+        rowmap_read(&o->maps, map, &change->new, &o->scratch, &new, err) < 0) {
+        return -1;
+    }
+    if (change->kind != CHANGE_INSERT && !old) {
+        return err_set(err, ERR_INTERNAL, "the log lacks the old row of a change of %.*s",
+                       STR_ARG(t->table->name));
+    }
+    if (old) {
+        note(o, t, old, old);
+    }
+    if (new) {
+        note(o, t, new, NULL);
+    }
+    return 0;
+}
+
+static int add_change(struct overlay *o, const struct change *change, const struct relations *relations,
+                      struct err *err)
+{
+    const struct rowmap *map;
+    if (change->kind == CHANGE_MESSAGE) {
+        return 0;
+    }
+    int rc = rowmaps_find(&o->maps, relations, change->relation, &map, err);
+    if (rc <= 0) {
+        return rc;
+    }
+    if (change->kind == CHANGE_TRUNCATE) {
+        o->outcome = OVERLAY_TRUNCATED;
+        return 0;
+    }
+    rc = note_change(o, map, change, err);
+    if (overlay_bytes(o) > o->max_bytes || o->key.overflow) {
+        o->outcome = OVERLAY_FULL;
+    }
+    arena_reset(&o->scratch);
+    return rc;
+}
+
+int overlay_add(struct overlay *o, struct str txn, const struct relations *relations, struct err *err)
+{
+    struct txn_head head;
+    struct change change;
+    if (txn_read_head(txn, &head, err) < 0) {
+        return -1;
+    }
+    struct txn_cursor c = txn_changes(txn);
+    while (o->outcome == OVERLAY_ADDED) {
+        int rc = txn_next(&c, &change, err);
+        if (rc <= 0) {
+            return rc < 0 ? -1 : o->outcome;
+        }
+        if (add_change(o, &change, relations, err) < 0) {
+            return -1;
+        }
+    }
+    return o->outcome;
+}
+
+static const struct noted_table *find_table(const struct overlay *o, const struct table *table)
+{
+    for (size_t i = 0; i < o->n_tables; i++) {
+        if (o->tables[i].table == table) {
+            return &o->tables[i];
+        }
+    }
+    return NULL;
+}
+
+enum overlay_found overlay_find(struct overlay *o, const struct table *table, const struct value *row,
+                                const struct value **out_row)
+{
+    const struct noted_table *t = find_table(o, table);
+    if (!t || t->noted.n == 0) {
+        return OVERLAY_UNCHANGED;
+    }
+    buf_reset(&o->key);
+    key_put(&o->key, row, t->key, t->n_key);
+    const struct keyed *k = keytable_find(&t->noted, buf_str(&o->key), key_hash(buf_str(&o->key)));
+    if (!k) {
+        return OVERLAY_UNCHANGED;
+    }
+    const struct noted *n = (const struct noted *)k;
+    if (!n->row) {
+        return OVERLAY_ABSENT;
+    }
+    *out_row = n->row;
+    return OVERLAY_ROW;
+}
+
+void overlay_each(const struct overlay *o, const struct table *table, overlay_row_fn *fn, void *ctx)
+{
+    const struct noted_table *t = find_table(o, table);
+    for (size_t i = 0; t && i < t->noted.cap; i++) {
+        for (const struct keyed *k = t->noted.slots[i]; k; k = k->next) {
+            const struct noted *n = (const struct noted *)k;
+            if (n->row) {
+                fn(ctx, n->row);
+            }
+        }
+    }
+}
