@@ -514,3 +514,8 @@ void tls_session_reason(struct ssl_st *ssl, struct err *err)
         err_set(err, ERR_PEER, "%s", reason);
     }
 }
+
+size_t tls_pending(const struct ssl_st *ssl)
+{
+    return (size_t)SSL_pending(ssl);
+}

@@ -57,6 +57,10 @@ struct tls_facts {
     size_t binding_n;
 };
 
+/* Bytes of an established session (libpq's, say) that are decrypted and not read: no event of the socket will
+ * tell of them. */
+size_t tls_pending(const struct ssl_st *ssl);
+
 /* ---- for net/stream.c ---- */
 
 /*

@@ -6,12 +6,14 @@ Makes two clusters in a temporary folder and tells the program where they are:
   BUSBAR_TEST_TLS      TLS with a self-signed certificate, wal_level = logical
   BUSBAR_TEST_PLAIN    no TLS, wal_level = replica
 each as "host=127.0.0.1 port=N dbname=postgres user=postgres" (that role needs no password). BUSBAR_TEST_CA is the
-certificate. Roles scram, md5, clear (password "secret"; clear: over TLS alone), limited (no superuser, owns database
-limited) and crowded (may not connect at all: 53300) are there. Exit status 77 when there is no PostgreSQL.
+certificate, BUSBAR_TEST_RESTART a shell command that restarts the first cluster. Roles scram, md5, clear (password
+"secret"; clear: over TLS alone), limited (no superuser, owns database limited) and crowded (may not connect at all:
+53300) are there. Exit status 77 when there is no PostgreSQL.
 """
 import glob
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
@@ -92,6 +94,10 @@ class Cluster:
         subprocess.run(self.as_user(os.path.join(self.bin, "pg_ctl"), "-D", self.data, "-m", "immediate", "-w", "stop"),
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, cwd=self.folder)
 
+    def restart_command(self):
+        command = self.as_user(os.path.join(self.bin, "pg_ctl"), "-D", self.data, "-m", "fast", "-w", "restart")
+        return f"{shlex.join(command)} >{shlex.quote(os.path.join(self.folder, 'restart.log'))} 2>&1"
+
     def conninfo(self):
         return f"host=127.0.0.1 port={self.port} dbname=postgres user=postgres"
 
@@ -132,7 +138,8 @@ def main():
             clusters.append(Cluster(bin_dir, folder, settings, user))
             clusters[-1].start()
         env = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
-        env.update(BUSBAR_TEST_TLS=clusters[0].conninfo(), BUSBAR_TEST_PLAIN=clusters[1].conninfo(), BUSBAR_TEST_CA=crt)
+        env.update(BUSBAR_TEST_TLS=clusters[0].conninfo(), BUSBAR_TEST_PLAIN=clusters[1].conninfo(), BUSBAR_TEST_CA=crt,
+                   BUSBAR_TEST_RESTART=clusters[0].restart_command())
         return subprocess.run(sys.argv[1:], env=env, check=False).returncode
     finally:
         for cluster in clusters:

@@ -1,0 +1,612 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * order     = ( transaction | block | Stream Commit | Stream Abort | Message )*
+ *   transaction = Begin [Origin] ( Relation | Type | row | Truncate | Message )* Commit
+ *   block       = Stream Start [Origin] ( Relation | Type | row | Truncate | Message )* Stream Stop
+ *
+ * Changes are written as they come into bytes of the kind that txn.h describes; those of a streamed
+ * transaction lie in segments, one a run of changes of the same (sub)transaction.
+ *
+ * Relations. The server describes one before its first use in a connection, after each change of it, and in
+ * each streamed transaction by itself (it may have changed the table). Such a description holds in that
+ * transaction, and for everybody when it commits, unless a newer one has come meanwhile (maybe_send_schema()
+ * and cleanup_rel_sync_cache() in pgoutput.c).
+ */
+#include "repl/assemble.h"
+
+#include "base/mem.h"
+#include "repl/pgoutput.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { FIRST_BYTES = 500 }; /* room at once for what most transactions need */
+
+enum phase {
+    PHASE_IDLE = 1,
+    PHASE_TXN = 2,
+    PHASE_BLOCK = 4,
+    PHASE_INSIDE = PHASE_TXN | PHASE_BLOCK,
+    PHASE_ANY = PHASE_INSIDE | PHASE_IDLE,
+    PHASE_FAILED = 8,
+};
+
+struct described {
+    struct relation *relation; /* owned */
+    uint64_t order;            /* of description; 0: not in this connection */
+    uint32_t xid;              /* the (sub)transaction that it holds for, where that matters */
+};
+
+/* By oid, ascending. */
+struct catalog {
+    struct described *items;
+    size_t n, cap;
+};
+
+struct segment {
+    uint32_t xid;
+    bool message;
+    size_t end; /* begins where the one before ends */
+};
+
+struct stream {
+    uint32_t xid;
+    struct buf bytes;
+    struct segment *segments;
+    size_t n, cap;
+    struct catalog catalog;
+};
+
+struct assemble {
+    const struct assemble_events *events;
+    void *ctx;
+    size_t txn_max, held_max;
+    enum phase phase;
+    struct buf bytes; /* PHASE_TXN */
+    uint32_t xid;
+    lsn_t commit_lsn;
+    struct stream *stream; /* PHASE_BLOCK */
+    struct stream **streams;
+    size_t streams_n, streams_cap;
+    size_t held;
+    uint64_t xid_near;
+    struct catalog catalog;
+    uint32_t next_relation;
+    size_t relations;      /* in all catalogs */
+    uint64_t descriptions; /* counts them */
+    struct pgoutput_room room;
+};
+
+/* --- relations --- */
+
+static size_t lower_bound(const struct catalog *c, uint32_t oid)
+{
+    size_t low = 0, high = c->n;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (c->items[middle].relation->oid < oid) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static struct described *catalog_find(const struct catalog *c, uint32_t oid)
+{
+    size_t i = lower_bound(c, oid);
+    return i < c->n && c->items[i].relation->oid == oid ? &c->items[i] : NULL;
+}
+
+/* Takes d.relation over. Says whether the relation is new here. */
+static bool catalog_put(struct catalog *c, struct described d)
+{
+    size_t i = lower_bound(c, d.relation->oid);
+    if (i < c->n && c->items[i].relation->oid == d.relation->oid) {
+        relation_free(c->items[i].relation);
+        c->items[i] = d;
+        return false;
+    }
+    if (c->n == c->cap) {
+        c->cap = c->cap ? c->cap * 2 : 16;
+        c->items = mem_realloc(c->items, c->cap * sizeof *c->items);
+    }
+    memmove(c->items + i + 1, c->items + i, (c->n - i) * sizeof *c->items);
+    c->items[i] = d;
+    c->n++;
+    return true;
+}
+
+static void catalog_deinit(struct catalog *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        relation_free(c->items[i].relation);
+    }
+    free(c->items);
+    *c = (struct catalog){0};
+}
+
+static void describe(struct assemble *a, struct catalog *c, struct described d)
+{
+    a->relations += catalog_put(c, d);
+}
+
+void assemble_preload(struct assemble *a, const struct relation *relation)
+{
+    describe(a, &a->catalog, (struct described){.relation = relation_copy(relation)});
+}
+
+/* The version of an equal description, or a new one. */
+static uint32_t version_of(struct assemble *a, const struct relation *r)
+{
+    const struct described *in_stream = a->stream ? catalog_find(&a->stream->catalog, r->oid) : NULL;
+    const struct described *known = catalog_find(&a->catalog, r->oid);
+    if (in_stream && relation_equal(in_stream->relation, r)) {
+        return in_stream->relation->id;
+    }
+    return known && relation_equal(known->relation, r) ? known->relation->id : 0;
+}
+
+static int on_relation(struct assemble *a, struct pgoutput_message *m, struct err *err)
+{
+    struct relation *r = &m->relation;
+    if (a->relations >= ASSEMBLE_RELATIONS) {
+        return err_set(err, ERR_LIMIT, "more than %d relations are replicated", ASSEMBLE_RELATIONS);
+    }
+    r->id = version_of(a, r);
+    if (r->id == 0) {
+        r->id = a->next_relation++;
+        a->events->on_relation(a->ctx, r);
+    }
+    if (a->stream && !catalog_find(&a->catalog, r->oid)) {
+        assemble_preload(a, r); /* for the version alone: another stream may describe the same */
+    }
+    struct described d = {relation_copy(r), ++a->descriptions, m->xid};
+    describe(a, a->stream ? &a->stream->catalog : &a->catalog, d);
+    return 0;
+}
+
+static int find_relation(struct assemble *a, uint32_t oid, const struct relation **out_relation,
+                         struct err *err)
+{
+    const struct described *d = catalog_find(a->stream ? &a->stream->catalog : &a->catalog, oid);
+    if (!d || d->order == 0) {
+        return err_set(err, ERR_PEER, "the server did not describe relation %u before it changed it", oid);
+    }
+    *out_relation = d->relation;
+    return 0;
+}
+
+static void forget_descriptions(struct stream *s, struct assemble *a, uint32_t xid)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < s->catalog.n; i++) {
+        struct described *d = &s->catalog.items[i];
+        if (d->xid == xid) {
+            relation_free(d->relation);
+        } else {
+            s->catalog.items[kept++] = *d;
+        }
+    }
+    a->relations -= s->catalog.n - kept;
+    s->catalog.n = kept;
+}
+
+/* At the commit: they hold for everybody. */
+static void adopt_descriptions(struct assemble *a, struct stream *s)
+{
+    for (size_t i = 0; i < s->catalog.n; i++) {
+        struct described *d = &s->catalog.items[i];
+        const struct described *known = catalog_find(&a->catalog, d->relation->oid);
+        if (!known || known->order < d->order) {
+            describe(a, &a->catalog, (struct described){relation_copy(d->relation), d->order, 0});
+        }
+    }
+}
+
+/* --- streamed transactions --- */
+
+static struct stream *stream_find(struct assemble *a, uint32_t xid, size_t *out_at)
+{
+    for (size_t i = 0; i < a->streams_n; i++) {
+        if (a->streams[i]->xid == xid) {
+            *out_at = i;
+            return a->streams[i];
+        }
+    }
+    return NULL;
+}
+
+static struct stream *stream_new(struct assemble *a, uint32_t xid)
+{
+    struct stream *s = mem_zalloc(sizeof *s);
+    s->xid = xid;
+    buf_init(&s->bytes, a->txn_max);
+    txn_begin(&s->bytes);
+    a->held += s->bytes.n;
+    if (a->streams_n == a->streams_cap) {
+        a->streams_cap = a->streams_cap ? a->streams_cap * 2 : 8;
+        a->streams = mem_realloc(a->streams, a->streams_cap * sizeof(struct stream *));
+    }
+    a->streams[a->streams_n++] = s;
+    return s;
+}
+
+static size_t stream_size(const struct stream *s)
+{
+    return s->bytes.n + s->n * sizeof *s->segments;
+}
+
+static void stream_free(struct assemble *a, size_t at)
+{
+    struct stream *s = a->streams[at];
+    a->streams[at] = a->streams[--a->streams_n];
+    a->relations -= s->catalog.n;
+    catalog_deinit(&s->catalog);
+    buf_deinit(&s->bytes);
+    free(s->segments);
+    free(s);
+}
+
+/* What was appended last is of this (sub)transaction. */
+static void stream_extend(struct stream *s, uint32_t xid, bool message)
+{
+    struct segment *last = s->n ? &s->segments[s->n - 1] : NULL;
+    if (last && last->xid == xid && last->message == message) {
+        last->end = s->bytes.n;
+        return;
+    }
+    if (s->n == s->cap) {
+        s->cap = s->cap ? s->cap * 2 : 16;
+        s->segments = mem_realloc(s->segments, s->cap * sizeof *s->segments);
+    }
+    s->segments[s->n++] = (struct segment){xid, message, s->bytes.n};
+}
+
+/* Drops a subtransaction's changes; and the messages behind its first, for when it is rolled back everything
+ * since then was part of it. */
+static void stream_roll_back(struct stream *s, uint32_t xid)
+{
+    size_t kept = 0, from, to;
+    while (kept < s->n && (s->segments[kept].xid != xid || s->segments[kept].message)) {
+        kept++;
+    }
+    from = to = kept ? s->segments[kept - 1].end : TXN_HEAD;
+    for (size_t i = kept; i < s->n; i++) {
+        struct segment segment = s->segments[i];
+        size_t n = segment.end - from;
+        if (segment.xid != xid && !segment.message) {
+            memmove(s->bytes.p + to, s->bytes.p + from, n);
+            to += n;
+            s->segments[kept++] = (struct segment){segment.xid, false, to};
+        }
+        from = segment.end;
+    }
+    s->n = kept;
+    s->bytes.n = to;
+}
+
+/* --- transactions --- */
+
+static uint64_t extend_xid(const struct assemble *a, uint32_t xid)
+{
+    uint32_t ahead = xid - (uint32_t)a->xid_near;
+    uint32_t behind = (uint32_t)a->xid_near - xid;
+    return ahead <= behind || a->xid_near < behind ? a->xid_near + ahead : a->xid_near - behind;
+}
+
+static void tell_txn(struct assemble *a, struct buf *bytes, uint32_t xid, const struct pgoutput_commit *c)
+{
+    struct txn_head head = {.end_lsn = c->end_lsn,
+                            .commit_lsn = c->commit_lsn,
+                            .xid = extend_xid(a, xid),
+                            .commit_us = c->commit_us};
+    a->xid_near = head.xid > a->xid_near ? head.xid : a->xid_near;
+    if (bytes->n == TXN_HEAD) {
+        buf_reset(bytes);
+        a->events->on_position(a->ctx, c->end_lsn);
+        return;
+    }
+    txn_end(bytes, &head);
+    a->events->on_txn(a->ctx, txn_new(bytes));
+}
+
+static int on_begin(struct assemble *a, struct pgoutput_message *m, struct err *err)
+{
+    a->phase = PHASE_TXN;
+    a->xid = m->xid;
+    a->commit_lsn = m->commit.commit_lsn;
+    buf_reserve(&a->bytes, FIRST_BYTES);
+    buf_reset(&a->bytes); /* a smaller maximum is no failure yet */
+    txn_begin(&a->bytes);
+    return 0;
+}
+
+static int on_commit(struct assemble *a, struct pgoutput_message *m, struct err *err)
+{
+    if (m->commit.commit_lsn != a->commit_lsn) {
+        return err_set(err, ERR_PEER, "transaction %u began for " LSN_FMT " and was committed at " LSN_FMT,
+                       a->xid, LSN_ARG(a->commit_lsn), LSN_ARG(m->commit.commit_lsn));
+    }
+    a->phase = PHASE_IDLE;
+    tell_txn(a, &a->bytes, a->xid, &m->commit);
+    return 0;
+}
+
+static int on_stream_start(struct assemble *a, struct pgoutput_message *m, struct err *err)
+{
+    size_t at;
+    a->stream = stream_find(a, m->xid, &at);
+    if (m->first != !a->stream) {
+        a->stream = NULL;
+        return err_set(err, ERR_PEER, "the blocks of streamed transaction %u do not fit together", m->xid);
+    }
+    if (m->first && a->streams_n >= ASSEMBLE_STREAMS) {
+        return err_set(err, ERR_LIMIT, "more than %d transactions are streamed at a time", ASSEMBLE_STREAMS);
+    }
+    a->stream = a->stream ? a->stream : stream_new(a, m->xid);
+    a->phase = PHASE_BLOCK;
+    return 0;
+}
+
+static int on_stream_stop(struct assemble *a, struct pgoutput_message *m, struct err *err)
+{
+    a->stream = NULL;
+    a->phase = PHASE_IDLE;
+    return 0;
+}
+
+static int unknown_stream(uint32_t xid, struct err *err)
+{
+    return err_set(err, ERR_PEER, "the server ends streamed transaction %u, which it did not begin", xid);
+}
+
+static int on_stream_commit(struct assemble *a, struct pgoutput_message *m, struct err *err)
+{
+    size_t at;
+    struct stream *s = stream_find(a, m->xid, &at);
+    if (!s) {
+        return unknown_stream(m->xid, err);
+    }
+    a->held -= stream_size(s);
+    adopt_descriptions(a, s);
+    tell_txn(a, &s->bytes, s->xid, &m->commit);
+    stream_free(a, at);
+    return 0;
+}
+
+static int on_stream_abort(struct assemble *a, struct pgoutput_message *m, struct err *err)
+{
+    size_t at;
+    struct stream *s = stream_find(a, m->xid, &at);
+    if (!s) {
+        return unknown_stream(m->xid, err);
+    }
+    a->held -= stream_size(s);
+    if (m->aborted == m->xid) {
+        stream_free(a, at);
+        return 0;
+    }
+    stream_roll_back(s, m->aborted);
+    forget_descriptions(s, a, m->aborted);
+    a->held += stream_size(s);
+    return 0;
+}
+
+/* --- changes --- */
+
+static struct buf *target(struct assemble *a)
+{
+    return a->stream ? &a->stream->bytes : &a->bytes;
+}
+
+static int too_large(const struct assemble *a, struct err *err)
+{
+    uint32_t xid = a->stream ? a->stream->xid : a->xid;
+    return err_set(err, ERR_LIMIT, "transaction %u is larger than %zu bytes, the most that can be replicated",
+                   xid, a->txn_max);
+}
+
+/* Accounts for the change that was just written. */
+static int written(struct assemble *a, uint32_t xid, bool message, size_t held_before, struct err *err)
+{
+    if (target(a)->overflow) {
+        return too_large(a, err);
+    }
+    if (!a->stream) {
+        return 0;
+    }
+    stream_extend(a->stream, xid, message);
+    a->held += stream_size(a->stream) - held_before;
+    if (a->held > a->held_max) {
+        return err_set(err, ERR_LIMIT,
+                       "transactions in progress hold more than %zu bytes, the most that can be replicated",
+                       a->held_max);
+    }
+    return 0;
+}
+
+static size_t held_now(const struct assemble *a)
+{
+    return a->stream ? stream_size(a->stream) : 0;
+}
+
+/* The new row's values that the update left alone are those of the old row, which has them all when it is
+ * whole. Our own tables are read for what is inserted into them, and have no full identity. */
+static int fill_unchanged(const struct relation *r, struct pgoutput_row *row, struct err *err)
+{
+    for (uint32_t i = 0; i < row->new_n; i++) {
+        struct value *v = &row->new[i];
+        if (v->p || v->n != PGOUTPUT_UNCHANGED) {
+            continue;
+        }
+        *v = (struct value){NULL, 0};
+        if (row->old_kind == 'O' || (row->old_kind == 'K' && r->columns[i].key)) {
+            *v = row->old[i];
+        } else if (!str_eq(r->schema, STR("busbar"))) {
+            return err_set(err, ERR_UPSTREAM,
+                           "an update of \"%.*s\".\"%.*s\" leaves out a large value that it did not change: "
+                           "the table needs REPLICA IDENTITY FULL",
+                           STR_ARG(r->schema), STR_ARG(r->name));
+        }
+    }
+    return 0;
+}
+
+static int on_row(struct assemble *a, struct pgoutput_message *m, struct err *err)
+{
+    static const enum change_kind kinds[] = {
+        ['I'] = CHANGE_INSERT, ['U'] = CHANGE_UPDATE, ['D'] = CHANGE_DELETE};
+    struct pgoutput_row *row = &m->row;
+    const struct relation *r;
+    if (find_relation(a, row->oid, &r, err) < 0) {
+        return -1;
+    }
+    if ((row->new && row->new_n != r->n) || (row->old && row->old_n != r->n)) {
+        return err_set(err, ERR_PEER, "a row of \"%.*s\".\"%.*s\" has not the %u columns that it should have",
+                       STR_ARG(r->schema), STR_ARG(r->name), r->n);
+    }
+    if (fill_unchanged(r, row, err) < 0) {
+        return -1;
+    }
+    size_t held = held_now(a);
+    txn_add_row(target(a), kinds[m->kind], r->id, row->old, row->old_n, row->new, row->new_n);
+    return written(a, m->xid, false, held, err);
+}
+
+static int on_truncate(struct assemble *a, struct pgoutput_message *m, struct err *err)
+{
+    for (size_t i = 0; i < pgoutput_truncated_n(m); i++) {
+        const struct relation *r;
+        if (find_relation(a, pgoutput_truncated(m, i), &r, err) < 0) {
+            return -1;
+        }
+        size_t held = held_now(a);
+        txn_add_row(target(a), CHANGE_TRUNCATE, r->id, NULL, 0, NULL, 0);
+        if (written(a, m->xid, false, held, err) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int on_message(struct assemble *a, struct pgoutput_message *m, struct err *err)
+{
+    struct pgoutput_logical_message *message = &m->message;
+    if (!message->transactional) {
+        a->events->on_message(a->ctx, message->lsn, message->prefix, message->content);
+        return 0;
+    }
+    if (a->phase == PHASE_IDLE) {
+        return err_set(err, ERR_PEER, "a transactional message came outside of a transaction");
+    }
+    size_t held = held_now(a);
+    txn_add_message(target(a), message->prefix, message->content);
+    return written(a, m->xid, true, held, err);
+}
+
+static int ignore(struct assemble *a, struct pgoutput_message *m, struct err *err)
+{
+    return 0;
+}
+
+/* --- the whole --- */
+
+struct rule {
+    int (*fn)(struct assemble *a, struct pgoutput_message *m, struct err *err);
+    unsigned phases;
+};
+
+static const struct rule rules[128] = {
+    [PGOUTPUT_BEGIN] = {on_begin, PHASE_IDLE},
+    [PGOUTPUT_COMMIT] = {on_commit, PHASE_TXN},
+    [PGOUTPUT_ORIGIN] = {ignore, PHASE_INSIDE},
+    [PGOUTPUT_RELATION] = {on_relation, PHASE_INSIDE},
+    [PGOUTPUT_TYPE] = {ignore, PHASE_INSIDE},
+    [PGOUTPUT_INSERT] = {on_row, PHASE_INSIDE},
+    [PGOUTPUT_UPDATE] = {on_row, PHASE_INSIDE},
+    [PGOUTPUT_DELETE] = {on_row, PHASE_INSIDE},
+    [PGOUTPUT_TRUNCATE] = {on_truncate, PHASE_INSIDE},
+    [PGOUTPUT_MESSAGE] = {on_message, PHASE_ANY},
+    [PGOUTPUT_STREAM_START] = {on_stream_start, PHASE_IDLE},
+    [PGOUTPUT_STREAM_STOP] = {on_stream_stop, PHASE_BLOCK},
+    [PGOUTPUT_STREAM_COMMIT] = {on_stream_commit, PHASE_IDLE},
+    [PGOUTPUT_STREAM_ABORT] = {on_stream_abort, PHASE_IDLE},
+};
+
+static int feed(struct assemble *a, struct str bytes, struct err *err)
+{
+    static const char *const names[] = {[PHASE_IDLE] = "between transactions",
+                                        [PHASE_TXN] = "in a transaction",
+                                        [PHASE_BLOCK] = "in a streamed block",
+                                        [PHASE_FAILED] = "after a failure"};
+    struct pgoutput_message m;
+    if (pgoutput_decode(bytes, a->phase == PHASE_BLOCK, &a->room, &m, err) < 0) {
+        return -1;
+    }
+    const struct rule *rule = &rules[m.kind];
+    if (!(rule->phases & a->phase)) {
+        return err_set(err, ERR_PEER, "replication message '%c' came %s", m.kind, names[a->phase]);
+    }
+    return rule->fn(a, &m, err);
+}
+
+int assemble_feed(struct assemble *a, struct str bytes, struct err *err)
+{
+    int rc = feed(a, bytes, err);
+    if (rc < 0) {
+        a->phase = PHASE_FAILED;
+    }
+    return rc;
+}
+
+struct assemble *assemble_new(const struct assemble_options *options, const struct assemble_events *events,
+                              void *ctx)
+{
+    struct assemble *a = mem_zalloc(sizeof *a);
+    a->events = events;
+    a->ctx = ctx;
+    a->txn_max = options->txn_max && options->txn_max < TXN_MAX ? options->txn_max : TXN_MAX;
+    a->held_max = options->held_max ? options->held_max : ASSEMBLE_HELD_MAX;
+    a->next_relation = options->next_relation ? options->next_relation : 1;
+    a->xid_near = options->xid_near;
+    a->phase = PHASE_IDLE;
+    buf_init(&a->bytes, a->txn_max);
+    return a;
+}
+
+void assemble_set_xid_near(struct assemble *a, uint64_t xid)
+{
+    a->xid_near = xid;
+}
+
+void assemble_reset(struct assemble *a)
+{
+    while (a->streams_n) {
+        stream_free(a, a->streams_n - 1);
+    }
+    for (size_t i = 0; i < a->catalog.n; i++) {
+        a->catalog.items[i].order = 0;
+    }
+    a->stream = NULL;
+    a->held = 0;
+    a->phase = PHASE_IDLE;
+    buf_reset(&a->bytes);
+}
+
+void assemble_free(struct assemble *a)
+{
+    if (a) {
+        assemble_reset(a);
+        catalog_deinit(&a->catalog);
+        buf_deinit(&a->bytes);
+        free(a->streams);
+        free(a);
+    }
+}
+
+size_t assemble_held(const struct assemble *a)
+{
+    return a->held;
+}
