@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to txlog: the environment and how its values are encoded. Big endian.
+ *
+ *   txn        end_lsn u64 → a record of repl/txn.h
+ *   relation   version u32 → lsn of the first transaction that used a later version of the table u64 (0: none
+ *              has), relation
+ *   migration  seq u64, 0 u64 → lsn u64, xid u64, commit_us u64, version (n u32, bytes), reason (n u32 or
+ *              0xffffffff for none, bytes); seq u64, command's id u64 (> 0) → its ops
+ *   state      kind u8, key → value
+ *   meta       "format" → u32; "head" → struct txlog_head; "identity" → struct txlog_identity
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/rd.h"
+#include "txlog/txlog.h"
+
+#include <lmdb.h>
+#include <pthread.h>
+
+enum txlog_db { DB_TXN, DB_RELATION, DB_MIGRATION, DB_STATE, DB_META, DB_COUNT };
+
+/* What txlog_write() has to do about a failure. */
+enum txlog_trouble { TROUBLE_NONE, TROUBLE_MAP_FULL, TROUBLE_PANIC };
+
+enum { KEY_U64 = 8, KEY_MIGRATION = 16, HEAD_BYTES = 44 };
+
+struct txlog {
+    char *folder;
+    uint64_t window;
+    size_t map_size;
+    int lock_fd;
+    pthread_rwlock_t gate; /* readers share it; held alone while env is replaced */
+    MDB_env *env;          /* NULL: could not be opened again */
+    MDB_dbi db[DB_COUNT];
+    /* The writer's. */
+    MDB_txn *txn; /* while txlog_write() runs fn */
+    enum txlog_trouble trouble;
+    struct txlog_now {
+        struct txlog_head head;
+        lsn_t superseded; /* when the first relation that is not the newest of its table gave way; 0: none */
+    } now, draft;         /* as committed; as the transaction will leave it */
+    bool *used;           /* by version - 1: a transaction has used it since the log was opened */
+    uint32_t used_n;
+};
+
+/* Fills err from what LMDB returned; -1. `log` NULL: it was a reader. */
+int txlog_fail(struct txlog *log, int rc, const char *what, struct err *err);
+int txlog_damaged(struct err *err);
+
+void txlog_put_u64(char out[static KEY_U64], uint64_t v);
+uint64_t txlog_get_u64(const void *p);
+uint64_t txlog_rd_u64(struct rd *r);
+void txlog_buf_u64(struct buf *b, uint64_t v);
+
+void txlog_forget_used(struct txlog *log);
+
+void txlog_migration_key(char out[static KEY_MIGRATION], uint64_t seq, uint64_t id);
+int txlog_decode_migration(struct str bytes, struct txlog_migration *out, struct err *err);
+int txlog_decode_head(struct str bytes, struct txlog_head *out, struct err *err);
+/* The relation is the caller's. */
+int txlog_decode_relation(struct str bytes, lsn_t *out_superseded, struct relation **out, struct err *err);
+
+static inline MDB_val txlog_val(struct str s)
+{
+    return (MDB_val){s.n, (void *)(uintptr_t)s.p};
+}
+
+static inline struct str txlog_str(MDB_val v)
+{
+    return (struct str){v.mv_data, v.mv_size};
+}
