@@ -71,8 +71,6 @@ size_t token_secret_size(enum token_algorithm algorithm)
     return algorithms[algorithm].secret_size;
 }
 
-/* ------------------------------------------------------------------------------------------------- rules */
-
 static bool curve_fits(const EVP_PKEY *key, const char *curve)
 {
     char name[64];
@@ -150,8 +148,6 @@ void token_rules_free(struct token_rules *rules)
     free(rules);
 }
 
-/* --------------------------------------------------------------------------------------------- signature */
-
 static bool decode(struct arena *a, struct str part, struct str *out)
 {
     char *bytes = arena_alloc(a, part.n / 4 * 3 + 3);
@@ -215,8 +211,6 @@ static bool signature_fits(const struct token_rules *rules, struct arena *a, str
     return decode(a, part, &signature) && (rules->secret ? hmac_fits(rules, signed_text, signature)
                                                          : public_key_fits(rules, a, signed_text, signature));
 }
-
-/* ------------------------------------------------------------------------------------------------ claims */
 
 static void json_free(json_t **json)
 {
@@ -350,8 +344,6 @@ static const char *check_claims(struct checker *c)
     return check_user(c);
 }
 
-/* ------------------------------------------------------------------------------------------------- token */
-
 /* header "." claims [ "." signature ]; the signature may lack where it is not looked at. */
 struct parts {
     struct str header, claims, signature, signed_text;
@@ -414,8 +406,6 @@ bool token_check(const struct token_rules *rules, struct arena *a, struct str te
     *out = claims;
     return true;
 }
-
-/* ----------------------------------------------------------------------------------------------- signing */
 
 static void jwt_free_p(jwt_t **jwt)
 {

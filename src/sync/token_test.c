@@ -65,8 +65,6 @@ static int free_keys(void **state)
     return 0;
 }
 
-/* ---------------------------------------------------------------------------------------- fixture */
-
 static struct arena arena;
 static struct buf token = BUF_INIT(1024 * 1024);
 static struct token_claims claims;
@@ -185,8 +183,6 @@ static struct token_rules *secret(void)
 
 #define GOOD "{\"sub\":\"u\",\"iat\":1700000000,\"exp\":1700000060}"
 
-/* ---------------------------------------------------------------------------------------- signatures */
-
 static void each_algorithm_takes_its_own_and_no_other(void **state)
 {
     for (size_t signer = 0; signer < ARRAY_LEN(algorithms); signer++) {
@@ -273,8 +269,6 @@ static void the_rfc_examples_are_taken(void **state)
                    "Missing required \"iat\" claim");
 }
 
-/* ------------------------------------------------------------------------------------------ headers */
-
 static void other_headers_do_not_matter(void **state)
 {
     assert_accepted(secret(), with_header("{\"alg\":\"HS256\",\"typ\":\"at+jwt\",\"kid\":\"1\"}", GOOD));
@@ -296,8 +290,6 @@ static void alg_is_exact(void **state)
         assert_refused(secret(), with_header(headers[i], GOOD), "Signing algorithm mismatch");
     }
 }
-
-/* ------------------------------------------------------------------------------------------- shapes */
 
 static void malformed_texts(void **state)
 {
@@ -348,8 +340,6 @@ static void a_token_has_a_limit(void **state)
     buf_put_byte(&token, 'A');
     assert_refused(insecure(), buf_str(&token), "Invalid token");
 }
-
-/* ------------------------------------------------------------------------------------------- claims */
 
 struct claim_case {
     const char *json, *why; /* NULL: accepted */
@@ -489,8 +479,6 @@ static void user_in_a_namespace(void **state)
     assert_string_equal(claims.user.p, "u");
 }
 
-/* ----------------------------------------------------------------------------------------- insecure */
-
 static void insecure_mode_does_not_look_at_signatures(void **state)
 {
     struct str text = plain("{\"alg\":\"none\"}", "{\"sub\":\"u\"}");
@@ -517,8 +505,6 @@ static void nothing_unsigned_in_secure_mode(void **state)
     assert_refused(secret(), text, "Invalid token signature");
     assert_refused(secret(), (struct str){text.p, text.n - 1}, "Invalid token");
 }
-
-/* --------------------------------------------------------------------------------------------- keys */
 
 static void assert_no_rules(enum token_algorithm algorithm, struct str key, const char *why)
 {

@@ -76,6 +76,7 @@ class ElectricClient:
         self.folder = None if file else tempfile.mkdtemp(prefix="busbar-client-")
         self.file = file or os.path.join(self.folder, "app.db")
         self.token = token or unsigned("u")
+        self.backoff = BACKOFF
         self.process = None
         self.events = []
         self.migrations = None
@@ -94,7 +95,7 @@ class ElectricClient:
         self._stderr = []
         threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
         threading.Thread(target=lambda stream: self._stderr.extend(stream), args=(self.process.stderr,), daemon=True).start()
-        self.client_id = self.call("open", file=self.file, migrations=self.migrations, url=self.url, backoff=BACKOFF)["clientId"]
+        self.client_id = self.call("open", file=self.file, migrations=self.migrations, url=self.url, backoff=self.backoff)["clientId"]
         return self
 
     def start(self, bundle=None):
@@ -174,6 +175,10 @@ class ElectricClient:
 
     def unsubscribe(self, *keys):
         self.call("unsubscribe", keys=keys)
+
+    def transform(self, table, column):
+        """From now on the column's text is turned round on its way to the server and back (a replication transform)."""
+        self.call("transform", table=table, column=column)
 
     def query(self, sql, *args):
         """Rows as dicts."""

@@ -194,6 +194,7 @@ class Satellite:
         self.pings = 0
         self.lsn = b""
         self.subscriptions = {}  # id → request ids
+        self.unacked, self.window = [], 30  # transactions
         self._responses = {}
         self._next_id = 1
         self._open = None  # the transaction, batch … that is not complete
@@ -230,12 +231,9 @@ class Satellite:
         """Closes in order if that is still possible, and at once."""
         if self.socket is None:
             return
-        if self.connection.state is State.OPEN:
+        if self.is_open:
             self.connection.send_close(code)
-            try:
-                self._flush()
-            except OSError:
-                pass
+            self._flush()
         self.socket.close()
         self.socket = None
 
@@ -246,6 +244,10 @@ class Satellite:
         self.socket = None
 
     @property
+    def is_open(self):
+        return self.connection is not None and self.connection.state is State.OPEN
+
+    @property
     def closed(self):
         """(code, reason) once the server has closed; None before."""
         received = self.connection.close_rcvd
@@ -254,11 +256,15 @@ class Satellite:
         return (1006, "") if self.connection.state is State.CLOSED else None
 
     def _flush(self):
-        for data in self.connection.data_to_send():
-            if data:
-                self.socket.sendall(data)
-            else:
-                self.socket.shutdown(socket.SHUT_WR)
+        self.socket.settimeout(TIMEOUT)
+        try:
+            for data in self.connection.data_to_send():
+                if data:
+                    self.socket.sendall(data)
+                else:
+                    self.socket.shutdown(socket.SHUT_WR)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the server has closed: that is read next
 
     def _read(self, deadline):
         """Reads once and handles what is complete; False at the deadline."""
@@ -281,10 +287,7 @@ class Satellite:
         if silent:
             self.connection.data_to_send()  # the answers: not sent
         elif data:
-            try:
-                self._flush()
-            except OSError:
-                pass  # it has closed: that is read next
+            self._flush()
         for event in events:
             if getattr(event, "opcode", None) is Opcode.PING:
                 self.pings += 1
@@ -331,6 +334,8 @@ class Satellite:
     # Messages.
 
     def send_raw(self, data):
+        if not self.is_open:
+            raise Closed(f"closed {self.closed}; {self._last()}")
         self.connection.send_binary(data)
         self._flush()
 
@@ -370,7 +375,7 @@ class Satellite:
         request.ParseFromString(what.message)
         self.server_requests.append((what.method, request))
         assert what.request_id == len(self.server_requests) - 1, "the server counts from 0"
-        if self.answer_start:
+        if self.answer_start and self.is_open:
             self.answer(what.method, what.request_id)
 
     def answer(self, method, request_id):
@@ -423,7 +428,7 @@ class Satellite:
         if not getattr(what, "ref", 0) or isinstance(what, Transaction):
             assert int(what.lsn) >= int(self.lsn or b"0"), "positions do not go back"
             self.lsn = what.lsn
-        if self.auto_ack:
+        if self.auto_ack and self.is_open:
             self.ack(**acks)
 
     # Operations.
@@ -436,6 +441,8 @@ class Satellite:
     def _op_begin(self, kind, op):
         assert self._open is None, self._open
         assert op.lsn and int(op.lsn) > 0 and op.HasField("transaction_id"), op
+        assert op.transaction_id not in self.unacked and len(self.unacked) < self.window, (op, self.unacked)
+        self.unacked.append(op.transaction_id)
         self._open = Transaction(op.transaction_id, op.lsn, op.origin, op.commit_timestamp, op.is_migration, op.additional_data_ref)
 
     def _op_commit(self, kind, op):
@@ -605,6 +612,7 @@ class Satellite:
         answer = self.rpc("startReplication", request)
         if answer.HasField("err"):
             raise RpcError(START_ERRORS[answer.err.code], answer.err.message)
+        self.window = answer.unacked_window_size
         return answer
 
     def resume(self, **options):
@@ -657,6 +665,8 @@ class Satellite:
         """What was applied: the last transaction unless another is named (0 before there was any)."""
         if transaction_id is None:
             transaction_id = self.transactions[-1].id if self.transactions else 0
+        if transaction_id in self.unacked:
+            del self.unacked[:self.unacked.index(transaction_id) + 1]
         self.send(message("SatOpLogAck", ack_timestamp=int(time.time() * 1000), lsn=self.lsn if lsn is None else lsn, transaction_id=transaction_id, **ids))
 
     # Writes.

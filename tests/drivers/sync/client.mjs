@@ -142,6 +142,12 @@ const actions = {
     await electric.sync.unsubscribe(keys);
   },
 
+  // What the app keeps in clear, the server gets backwards.
+  async transform({ table, column }) {
+    const turn = (row) => (typeof row[column] === "string" ? { ...row, [column]: [...row[column]].reverse().join("") } : row);
+    electric.db[table].setReplicationTransform({ transformInbound: turn, transformOutbound: turn });
+  },
+
   async query({ sql, args }) {
     const rows = db.prepare(sql).safeIntegers(true).all(...args.map(unwrap));
     const plain = (value) => (typeof value === "bigint" && Number.isSafeInteger(Number(value)) ? Number(value) : wrap(value));
