@@ -16,10 +16,14 @@ import pytest
 sys.dont_write_bytecode = True  # the source folder stays as it is
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+pytest.register_assert_rewrite("drivers")
+
 from harness.busbar import Busbar, Endpoint, binary  # noqa: E402
 from harness.electric import Ledger  # noqa: E402
+from harness.electric_client import ElectricClient  # noqa: E402
 from harness.postgres import Postgres  # noqa: E402
 from harness.relay import Relay  # noqa: E402
+from harness.satellite import Satellite  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -148,3 +152,31 @@ def truths(tables, busbar, ledger):
         assert wire.query("ALTER TABLE public.truths ENABLE ELECTRIC").ok().tags == ["ELECTRIC ENABLE"]
     ledger.before = (len(ledger.ddl), len(ledger.versions))
     return ledger
+
+
+@pytest.fixture
+def satellite():
+    """Makes raw sync clients, not yet connected: ``satellite(busbar, client_id=…)``."""
+    made = []
+
+    def make(busbar, client_id=None, **options):
+        made.append(Satellite(busbar.http_port, client_id, **options))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def electric_client():
+    """Makes devices with the published client, not yet opened: ``electric_client(busbar, token=…)``."""
+    made = []
+
+    def make(busbar, **options):
+        made.append(ElectricClient(busbar.http_port, **options))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.discard()

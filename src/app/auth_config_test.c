@@ -220,7 +220,7 @@ static void namespace_is_allowed_in_both_modes(void **state)
     read_auth("insecure", NULL, NULL, NULL);
     assert_int_equal(faults.count, 0);
     assert_null(config.auth.ns);
-    assert_int_equal(config.auth.algorithm, JWT_NONE);
+    assert_int_equal(config.auth.algorithm, TOKEN_UNSIGNED);
 }
 
 int main(void)

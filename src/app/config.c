@@ -412,6 +412,17 @@ static void check_proxy(const struct reader *r)
     }
 }
 
+static void check_token(const struct reader *r)
+{
+    if (!r->config->token.user) {
+        faults_add(r->faults, OPT_USER, "not set");
+    }
+    if (!r->config->token.key && r->config->auth.algorithm != TOKEN_UNSIGNED &&
+        token_secret_size(r->config->auth.algorithm) == 0) {
+        faults_add(r->faults, OPT_KEY, "not set");
+    }
+}
+
 static void make_instance_id(struct config *config)
 {
     unsigned char r[16];
@@ -436,9 +447,13 @@ void config_read(const struct settings *settings, unsigned command, struct confi
             readers[o->type](&r, (enum option_id)id, text);
         }
     }
-    check_database(&r, command);
-    check_proxy(&r);
-    tls_config_check(settings, command != FOR_SHOW_CONFIG, &out->proxy.tls, faults);
+    if (command == FOR_TOKEN) {
+        check_token(&r);
+    } else {
+        check_database(&r, command);
+        check_proxy(&r);
+        tls_config_check(settings, command != FOR_SHOW_CONFIG, &out->proxy.tls, faults);
+    }
     auth_config_check(settings, &out->auth, faults);
     if (!out->instance_id) {
         make_instance_id(out);

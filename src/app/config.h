@@ -9,24 +9,13 @@
 #include "app/settings.h"
 #include "base/log.h"
 #include "net/cidr.h"
+#include "sync/token.h"
 
 enum auth_mode { AUTH_SECURE, AUTH_INSECURE };
 enum proxy_auth { PROXY_AUTH_SCRAM, PROXY_AUTH_MD5 };
 enum tls_mode { TLS_DISABLE, TLS_ALLOW, TLS_REQUIRE, TLS_VERIFY_CA };
 enum tls_min_version { TLS_AT_LEAST_1_2, TLS_AT_LEAST_1_3 };
 enum write_mode { WRITE_DIRECT, WRITE_LOGICAL };
-enum jwt_algorithm {
-    JWT_NONE, /* insecure mode */
-    JWT_HS256,
-    JWT_HS384,
-    JWT_HS512,
-    JWT_RS256,
-    JWT_RS384,
-    JWT_RS512,
-    JWT_ES256,
-    JWT_ES384,
-    JWT_ES512,
-};
 
 /* Bits of config.features. */
 enum { FEATURE_GRANT = 1, FEATURE_REVOKE = 2, FEATURE_ASSIGN = 4, FEATURE_UNASSIGN = 8 };
@@ -64,8 +53,8 @@ struct config_proxy {
 
 struct config_auth {
     enum auth_mode mode;
-    enum jwt_algorithm algorithm;
-    char *key_text; /* as given */
+    enum token_algorithm algorithm; /* TOKEN_UNSIGNED: not set, insecure mode */
+    char *key_text;                 /* as given */
     bool key_is_base64;
     char *key;            /* HS: the secret, decoded; RS and ES: the PEM text */
     size_t key_size;      /* without the NUL that follows */
@@ -97,8 +86,13 @@ struct config {
         bool markdown;
     } show;
     struct {
-        bool adopt, json;
+        bool adopt;
     } check;
+    struct {
+        char *user, *claims, *key; /* claims: NAME=VALUE, one a line */
+        uint64_t life_ms;          /* 0: no end */
+    } token;
+    bool json; /* the command prints JSON */
 };
 
 #define CONFIG_INIT \

@@ -9,11 +9,11 @@
 
 static const struct choice auth_modes[] = {{"secure", AUTH_SECURE}, {"insecure", AUTH_INSECURE}, {NULL}};
 
-static const struct choice jwt_algorithms[] = {{"HS256", JWT_HS256}, {"HS384", JWT_HS384},
-                                               {"HS512", JWT_HS512}, {"RS256", JWT_RS256},
-                                               {"RS384", JWT_RS384}, {"RS512", JWT_RS512},
-                                               {"ES256", JWT_ES256}, {"ES384", JWT_ES384},
-                                               {"ES512", JWT_ES512}, {NULL}};
+static const struct choice jwt_algorithms[] = {{"HS256", TOKEN_HS256}, {"HS384", TOKEN_HS384},
+                                               {"HS512", TOKEN_HS512}, {"RS256", TOKEN_RS256},
+                                               {"RS384", TOKEN_RS384}, {"RS512", TOKEN_RS512},
+                                               {"ES256", TOKEN_ES256}, {"ES384", TOKEN_ES384},
+                                               {"ES512", TOKEN_ES512}, {NULL}};
 
 static const struct choice proxy_auths[] = {
     {"scram-sha-256", PROXY_AUTH_SCRAM}, {"md5", PROXY_AUTH_MD5}, {NULL}};
@@ -171,37 +171,38 @@ const struct option options[OPTION_COUNT] = {
                            .hint =
                                "Allowed: 0 to 1d, as in 500ms, 25s, 5min. A number alone counts seconds."},
     [OPT_AUTH_MODE] =
-        {"AUTH_MODE", "--auth-mode", "MODE", TYPE_CHOICE, GROUP_AUTH, FOR_ALL, .value = "secure",
+        {"AUTH_MODE", "--auth-mode", "MODE", TYPE_CHOICE, GROUP_AUTH, FOR_ALL | FOR_TOKEN, .value = "secure",
          .dev_value = "insecure", .choices = auth_modes, .field = FIELD(auth.mode), .empty_is_unset = true,
          .help = "secure: the tokens of sync clients must be signed. insecure: signatures are not looked at; "
                  "for development only."},
     [OPT_AUTH_JWT_ALG] =
-        {"AUTH_JWT_ALG", "--auth-jwt-alg", "ALGORITHM", TYPE_CHOICE, GROUP_AUTH, FOR_ALL,
+        {"AUTH_JWT_ALG", "--auth-jwt-alg", "ALGORITHM", TYPE_CHOICE, GROUP_AUTH, FOR_ALL | FOR_TOKEN,
          .choices = jwt_algorithms, .field = FIELD(auth.algorithm), .reloads = true, .empty_is_unset = true,
          .value_note = "required in secure mode",
          .help = "Signature algorithm of the tokens: HS256 HS384 HS512 RS256 RS384 RS512 ES256 ES384 ES512.",
          .hint = "Example: HS256. Set AUTH_MODE=insecure to develop without signed tokens."},
     [OPT_AUTH_JWT_KEY] =
-        {"AUTH_JWT_KEY", "--auth-jwt-key", "KEY", TYPE_TEXT, GROUP_AUTH, FOR_ALL,
+        {"AUTH_JWT_KEY", "--auth-jwt-key", "KEY", TYPE_TEXT, GROUP_AUTH, FOR_ALL | FOR_TOKEN,
          .field = FIELD(auth.key_text), .reloads = true, .secret = true, .empty_is_unset = true,
          .value_note = "required in secure mode",
          .help = "Key that verifies tokens. HS256, HS384, HS512: a secret of at least 32, 48, 64 bytes. "
                  "RS and ES: a public key in PEM form with its header, footer and line breaks.",
          .hint = "A secret text for the HS algorithms, a public key in PEM form for RS and ES."},
     [OPT_AUTH_JWT_KEY_IS_BASE64] =
-        {"AUTH_JWT_KEY_IS_BASE64_ENCODED", "--auth-jwt-key-is-base64-encoded", NULL, TYPE_BOOL,
-         GROUP_AUTH, FOR_ALL, .value = "false", .field = FIELD(auth.key_is_base64), .reloads = true,
+        {"AUTH_JWT_KEY_IS_BASE64_ENCODED", "--auth-jwt-key-is-base64-encoded", NULL, TYPE_BOOL, GROUP_AUTH,
+         FOR_ALL | FOR_TOKEN, .value = "false", .field = FIELD(auth.key_is_base64), .reloads = true,
          .empty_is_unset = true,
          .help = "The secret of an HS algorithm is given in base64 (padding optional)."},
     [OPT_AUTH_JWT_NAMESPACE] = {"AUTH_JWT_NAMESPACE", "--auth-jwt-namespace", "CLAIM", TYPE_TEXT, GROUP_AUTH,
-                                FOR_ALL, .field = FIELD(auth.ns), .reloads = true, .empty_is_unset = true,
+                                FOR_ALL | FOR_TOKEN, .field = FIELD(auth.ns), .reloads = true,
+                                .empty_is_unset = true,
                                 .help = "Claim that holds the custom claims, the user id among them."},
-    [OPT_AUTH_JWT_ISS] = {"AUTH_JWT_ISS", "--auth-jwt-iss", "ISSUER", TYPE_TEXT, GROUP_AUTH, FOR_ALL,
-                          .field = FIELD(auth.iss), .reloads = true, .empty_is_unset = true,
-                          .help = "Issuer (iss) that tokens must name."},
-    [OPT_AUTH_JWT_AUD] = {"AUTH_JWT_AUD", "--auth-jwt-aud", "AUDIENCE", TYPE_TEXT, GROUP_AUTH, FOR_ALL,
-                          .field = FIELD(auth.aud), .reloads = true, .empty_is_unset = true,
-                          .help = "Audience (aud) that tokens must name."},
+    [OPT_AUTH_JWT_ISS] = {"AUTH_JWT_ISS", "--auth-jwt-iss", "ISSUER", TYPE_TEXT, GROUP_AUTH,
+                          FOR_ALL | FOR_TOKEN, .field = FIELD(auth.iss), .reloads = true,
+                          .empty_is_unset = true, .help = "Issuer (iss) that tokens must name."},
+    [OPT_AUTH_JWT_AUD] = {"AUTH_JWT_AUD", "--auth-jwt-aud", "AUDIENCE", TYPE_TEXT, GROUP_AUTH,
+                          FOR_ALL | FOR_TOKEN, .field = FIELD(auth.aud), .reloads = true,
+                          .empty_is_unset = true, .help = "Audience (aud) that tokens must name."},
     [OPT_WRITE_MODE] =
         {"ELECTRIC_WRITE_TO_PG_MODE", "--electric-write-to-pg-mode", "MODE", TYPE_CHOICE, GROUP_SYNC, FOR_ALL,
          .value = "direct_writes", .choices = write_modes, .field = FIELD(write_mode),
@@ -251,8 +252,24 @@ const struct option options[OPTION_COUNT] = {
         {NULL, "--adopt", NULL, TYPE_BOOL, GROUP_OUTPUT, FOR_CHECK, .value = "false",
          .field = FIELD(check.adopt),
          .help = "Record tables that were changed beside the proxy as a migration, if clients can follow."},
-    [OPT_JSON] = {NULL, "--json", NULL, TYPE_BOOL, GROUP_OUTPUT, FOR_CHECK, .value = "false",
-                  .field = FIELD(check.json), .help = "Print JSON instead of lines."},
+    [OPT_JSON] = {NULL, "--json", NULL, TYPE_BOOL, GROUP_OUTPUT, FOR_CHECK | FOR_TOKEN, .value = "false",
+                  .field = FIELD(json), .help = "Print JSON instead of lines."},
+    [OPT_USER] = {NULL, "--user", "ID", TYPE_TEXT, GROUP_TOKEN, FOR_TOKEN, .field = FIELD(token.user),
+                  .empty_is_unset = true, .value_note = "required",
+                  .help = "User id that the token is for (claim sub).", .hint = "Example: --user alice"},
+    [OPT_EXP] = {NULL, "--exp", "TIME", TYPE_DURATION, GROUP_TOKEN, FOR_TOKEN, .value = "1d", .min = 0,
+                 .max = 3650ull * DAY_MS, .field = FIELD(token.life_ms),
+                 .help = "How long the token is valid; 0: without end, which secure mode does not accept.",
+                 .hint = "Allowed: 0 to 3650d, as in 90s, 5min, 1h, 2d. A number alone counts seconds."},
+    [OPT_CLAIM] = {NULL, "--claim", "NAME=VALUE", TYPE_TEXT, GROUP_TOKEN, FOR_TOKEN,
+                   .field = FIELD(token.claims), .repeats = true, .empty_is_unset = true,
+                   .help = "A further claim; can be given several times. The value is JSON if it reads as "
+                           "JSON, else text.",
+                   .hint = "Example: --claim role=editor --claim level=3"},
+    [OPT_KEY] = {NULL, "--key", "FILE", TYPE_TEXT, GROUP_TOKEN, FOR_TOKEN, .field = FIELD(token.key),
+                 .empty_is_unset = true, .value_note = "required for the RS and ES algorithms",
+                 .help = "The private key, in PEM form, that belongs to the public one in AUTH_JWT_KEY.",
+                 .hint = "A file in PEM form with the private key that signs tokens."},
 #define IGNORED(name)                                                            \
     {                                                                            \
         name, NULL, NULL, TYPE_IGNORED, GROUP_IGNORED, 0, .empty_is_unset = true \
@@ -277,6 +294,7 @@ const char *const option_groups[GROUP_COUNT] = {
     [GROUP_SYNC] = "Sync",
     [GROUP_LOG] = "Logging",
     [GROUP_CLUSTER] = "Embedded PostgreSQL",
+    [GROUP_TOKEN] = "Development tokens",
     [GROUP_OUTPUT] = "Output",
     [GROUP_IGNORED] = "Accepted without effect",
 };

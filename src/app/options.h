@@ -53,6 +53,10 @@ enum option_id {
     OPT_MARKDOWN,
     OPT_ADOPT,
     OPT_JSON,
+    OPT_USER,
+    OPT_EXP,
+    OPT_CLAIM,
+    OPT_KEY,
     OPT_PUBLISHER_HOST,
     OPT_PUBLISHER_PORT,
     OPT_TELEMETRY,
@@ -91,6 +95,7 @@ enum option_group {
     GROUP_SYNC,
     GROUP_LOG,
     GROUP_CLUSTER,
+    GROUP_TOKEN,
     GROUP_OUTPUT,
     GROUP_IGNORED,
     GROUP_COUNT,
@@ -102,6 +107,7 @@ enum {
     FOR_DEV = 2,
     FOR_SHOW_CONFIG = 4,
     FOR_CHECK = 8,
+    FOR_TOKEN = 16,
     FOR_ALL = FOR_SERVE | FOR_DEV | FOR_SHOW_CONFIG | FOR_CHECK,
 };
 
@@ -127,6 +133,7 @@ struct option {
     bool secret;                  /* never printed; NAME_FILE names a file that holds it */
     bool reloads;                 /* SIGHUP may change it (app/reload.h) */
     bool empty_is_unset;
+    bool repeats;     /* a flag given again adds a line, instead of replacing the text */
     const char *help; /* one or two sentences */
     const char *hint; /* for a faulty value: what is allowed, or an example */
 };

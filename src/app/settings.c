@@ -38,9 +38,23 @@ static void set(char **text, enum setting_source *source, struct str new_text, e
     }
 }
 
+static void add_line(char **text, struct str line)
+{
+    size_t n = strlen(*text);
+    *text = mem_realloc(*text, n + line.n + 2);
+    (*text)[n] = '\n';
+    memcpy(*text + n + 1, line.p, line.n);
+    (*text)[n + 1 + line.n] = '\0';
+}
+
 void settings_set(struct settings *s, enum option_id id, struct str text, enum setting_source source)
 {
-    set(&s->of[id].text, &s->of[id].source, text, source);
+    struct setting *setting = &s->of[id];
+    if (options[id].repeats && setting->source == SOURCE_FLAG && source == SOURCE_FLAG) {
+        add_line(&setting->text, text);
+    } else {
+        set(&setting->text, &setting->source, text, source);
+    }
 }
 
 void settings_set_file(struct settings *s, enum option_id id, struct str path, enum setting_source source)

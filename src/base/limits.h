@@ -26,5 +26,6 @@ enum {
     LIMIT_ASKED = 16, /* things one statement does that the database is asked about beforehand */
     LIMIT_SURPLUS_CONNECTIONS =
         64,               /* clients above the limit on connections that are told so; more are closed */
+    LIMIT_TOKEN = 16 * 1024, /* of a sync client: no identity provider comes near */
     LIMIT_MARKS = 100000, /* captured statements in one transaction */
 };

@@ -94,7 +94,7 @@ int check_command(const struct call *call)
     if (call->config->database.conninfo && !call->faults->of[OPT_DATABASE_URL]) {
         check_database(call->config, call->config->check.adopt, &report);
     }
-    if (call->config->check.json) {
+    if (call->config->json) {
         print_json(&report);
     } else {
         print_text(&report);

@@ -36,6 +36,15 @@ static const struct command commands[] = {
      .options = FOR_SHOW_CONFIG,
      .shows_faults = true,
      .run = show_config_command},
+    {.name = "token",
+     .summary = "Make a token for a sync client, for development.",
+     .about =
+         "Prints a token that the service accepts under the same configuration: signed with AUTH_JWT_KEY for "
+         "the HS algorithms, with the private key of --key for RS and ES, unsigned when AUTH_MODE is "
+         "insecure. "
+         "Issuer, audience and namespace are filled in.",
+     .options = FOR_TOKEN,
+     .run = token_command},
     {.name = "help",
      .summary = "Explain a command.",
      .about = "Explains a command, like busbar COMMAND --help.",

@@ -10,4 +10,5 @@ int serve_command(const struct call *call);
 int check_command(const struct call *call);
 int dev_command(const struct call *call);
 int show_config_command(const struct call *call);
+int token_command(const struct call *call);
 int help_command(const struct call *call);

@@ -46,8 +46,11 @@ def silent(done):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
 
 
-def node_modules(source=os.path.join(FOLDER, "node")):
-    """The npm packages of a folder, tests/drivers/node, installed once for each version of its lock file."""
+def node_modules(source=os.path.join(FOLDER, "node"), native=()):
+    """The npm packages of a folder, tests/drivers/node, installed once for each version of its lock file.
+
+    ``native``: those that have to be compiled, which is done against the headers of the Node that is installed.
+    """
     with open(os.path.join(source, "package-lock.json"), "rb") as lock:
         version = hashlib.sha256(lock.read()).hexdigest()[:16]
     target = os.path.join(CACHE, f"node-{version}")
@@ -59,13 +62,24 @@ def node_modules(source=os.path.join(FOLDER, "node")):
             try:
                 for name in ("package.json", "package-lock.json"):
                     shutil.copy(os.path.join(source, name), work)
-                done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=work, capture_output=True, text=True,
-                                      timeout=300, check=False)
-                assert done.returncode == 0, f"npm ci:\n{done.stdout}\n{done.stderr}"
+                _npm(work, "ci", "--no-audit", "--no-fund", "--ignore-scripts")
+                for package in native:
+                    _npm(work, "rebuild", package, npm_config_build_from_source="true", npm_config_nodedir=_node_prefix())
                 os.rename(work, target)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
     return os.path.join(target, "node_modules")
+
+
+def _npm(folder, *arguments, **environment):
+    done = subprocess.run(["npm", *arguments], cwd=folder, capture_output=True, text=True, timeout=600, check=False,
+                          env={**os.environ, **environment})
+    assert done.returncode == 0, f"npm {' '.join(arguments)}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+
+
+def _node_prefix():
+    """Where include/node is."""
+    return os.path.dirname(os.path.dirname(os.path.realpath(shutil.which("node"))))
 
 
 TABLE = 'CREATE TABLE "{0}" (\n  "id" INTEGER NOT NULL,\n  "value" TEXT,\n  CONSTRAINT "{0}_pkey" PRIMARY KEY ("id")\n);'

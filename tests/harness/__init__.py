@@ -13,5 +13,8 @@ One module a concern:
 - ``wire``      ``Wire``: a raw client, for what a driver will not send
 - ``relay``     ``Relay``: stands in between, records, stalls and cuts at a chosen message
 - ``electric``  what a migration left behind: commands, versions, electrified tables
+- ``token``     tokens of sync clients, good and bad
+- ``satellite``  ``Satellite``: a raw client of the sync protocol that checks what the protocol promises, with a model of its tables
+- ``electric_client``  ``ElectricClient``: the published client in a process of its own
 - ``web``       HTTP, the zip of /api/migrations, protobuf and Prometheus text
 """

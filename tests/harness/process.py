@@ -44,7 +44,7 @@ def spawn(argv, death_signal=signal.SIGKILL, **options):
     def die_with_parent():
         _libc.prctl(_PR_SET_PDEATHSIG, death_signal)
 
-    return subprocess.Popen(argv, preexec_fn=die_with_parent, stdin=subprocess.DEVNULL, **options)
+    return subprocess.Popen(argv, preexec_fn=die_with_parent, **{"stdin": subprocess.DEVNULL, **options})
 
 
 def alive(pid):
