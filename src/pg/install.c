@@ -2,8 +2,8 @@
 /*
  * The steps, each one round trip; the answer decides the next:
  *
- *   probe → inspect → (up to date) done
- *         ↘         ↘
+ *   probe → publish → inspect → (up to date) done
+ *         ↘                   ↘
  *           begin → versions → file … file → savepoint → event triggers → seal → inspect → done
  *                                                        ↘ (42501) to the savepoint ↗
  *
@@ -444,6 +444,13 @@ static bool check_server(struct install *in, const struct pg_result *r)
     return false;
 }
 
+/* Where it fails the service can do without, for the time being: `busbar check` says what is missing. */
+static void on_published(void *ctx, const struct pg_result *r)
+{
+    struct install *in = ctx;
+    run(in, install_inspect, on_inspected);
+}
+
 static void on_probed(void *ctx, const struct pg_result *r)
 {
     struct install *in = ctx;
@@ -456,11 +463,13 @@ static void on_probed(void *ctx, const struct pg_result *r)
     in->has_schema = pg_result_is_true(r, 0, PROBE_HAS_SCHEMA);
     if (!check_server(in, r)) {
         give_up(in);
-    } else if (pg_result_is_true(r, 0, PROBE_HAS_TABLES)) {
-        run(in, install_inspect, on_inspected);
-    } else {
+    } else if (!pg_result_is_true(r, 0, PROBE_HAS_TABLES)) {
         in->files_needed = in->outdated = true;
         begin(in);
+    } else if (pg_result_is_true(r, 0, PROBE_PUBLISHES)) {
+        run(in, install_publish, on_published);
+    } else {
+        run(in, install_inspect, on_inspected);
     }
 }
 

@@ -6,7 +6,7 @@
  * busbar.schema_version has a row for each numbered migration that ran, and row 0 for everything else: its
  * digest is
  * "<sha256 of all embedded SQL> <number of event triggers made>". When that matches what is found, a start
- * costs two round trips.
+ * costs three round trips.
  */
 #pragma once
 

@@ -12,6 +12,7 @@ enum {
     PROBE_HAS_SCHEMA,
     PROBE_HAS_TABLES,
     PROBE_FOREIGN,
+    PROBE_PUBLISHES,
 };
 static const char install_probe[] =
     "WITH relation AS (SELECT n.nspname, c.relname, c.relkind FROM pg_class c JOIN pg_namespace n"
@@ -23,7 +24,12 @@ static const char install_probe[] =
     "'settings')),"
     " EXISTS (SELECT FROM relation WHERE nspname = 'electric' AND relname IN ('ddl_commands', "
     "'schema_migrations'))"
-    " AND NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'busbar')";
+    " AND NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'busbar'),"
+    " EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+    " WHERE n.nspname = 'busbar' AND p.proname = 'publish_all')";
+
+/* Puts back what somebody took out of the publication. */
+static const char install_publish[] = "SELECT busbar.publish_all()";
 
 /* A trigger counts when it fires in ordinary sessions. */
 enum { INSPECT_NEWEST, INSPECT_DIGEST, INSPECT_TRIGGERS, INSPECT_SECRET };

@@ -1,0 +1,895 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One replication connection after the other; how each comes to stream stands in `moves` below. Everything
+ * runs on the loop of the thread; writing the log blocks it, which is what it has a thread of its own for.
+ *
+ * A transaction goes two ways as it comes: into the batch, which is posted to the owner at the end of the
+ * turn, and into `keep`, which is written to the log a moment later, many at once. Then it is confirmed.
+ *
+ * The log's position never lags behind what was confirmed. So a slot that stands further than the log has
+ * given transactions to somebody else, and the log begins anew (decide.c).
+ */
+#include "feed/feeder.h"
+
+#include "base/mem.h"
+#include "feed/decide.h"
+#include "feed/history.h"
+#include "feed/keep.h"
+#include "feed/look.h"
+#include "net/loop.h"
+#include "pg/replication.h"
+#include "repl/assemble.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { BACKOFF_FIRST_MS = 200, BACKOFF_STARTING_MS = 500, BACKOFF_LAST_MS = 10000, WRITE_RETRY_MS = 1000 };
+
+struct feeder {
+    struct feed *feed;
+    struct loop *loop;
+    char *url;
+    bool require_ssl;
+    enum feed_state state;
+    bool stopped;
+    char told[512]; /* the last reason for being down */
+    struct replication *replication;
+    struct assemble *assemble;
+    struct history history;
+    struct timer *retry, *sync, *move; /* next attempt; write the log; write its position */
+    bool sync_due, move_due;
+    uint64_t backoff_ms;
+    struct look *look;
+    /* Of this connection. */
+    struct feed_facts facts;
+    uint64_t xid;
+    uint32_t pid, last_pid; /* of the server's process, and of the one before */
+    bool published;         /* the publication was made for this connection */
+    lsn_t target;           /* ready from here on */
+    /* Of the log. */
+    struct txlog_identity known;
+    const char *gap; /* why it has to begin anew though the slot could go on; NULL: it has not */
+    lsn_t position;  /* seen */
+    struct keep keep;
+    struct event *batch; /* being collected; NULL: nothing has come in this turn */
+    size_t txns_cap, relations_cap;
+};
+
+/* --- states --- */
+
+static const struct {
+    enum feed_state from, to;
+    const char *why;
+} moves[] = {
+    {FEED_WAITING, FEED_CONNECTING, "it is time to try again"},
+    {FEED_CONNECTING, FEED_ASKING, "the connection is there"},
+    {FEED_ASKING, FEED_CREATING, "the log begins anew"},
+    {FEED_ASKING, FEED_STREAMING, "the log goes on where it is"},
+    {FEED_CREATING, FEED_STREAMING, "the log has begun"},
+    {FEED_STREAMING, FEED_READY, "the log has reached where the server was"},
+    {FEED_STREAMING, FEED_STALLED, "the log cannot be written"},
+    {FEED_READY, FEED_STALLED, "the log cannot be written"},
+    {FEED_STALLED, FEED_STREAMING, "the log can be written again"},
+    {FEED_CONNECTING, FEED_WAITING, "no connection"},
+    {FEED_ASKING, FEED_WAITING, "something is in the way"},
+    {FEED_CREATING, FEED_WAITING, "something is in the way"},
+    {FEED_STREAMING, FEED_WAITING, "the connection has ended"},
+    {FEED_READY, FEED_WAITING, "the connection has ended"},
+    {FEED_STALLED, FEED_WAITING, "the connection has ended"},
+};
+
+const char *feeder_state_name(enum feed_state state)
+{
+    static const char *const names[FEED_STATES] = {"connecting", "asking",  "creating", "streaming",
+                                                   "ready",      "stalled", "waiting"};
+    return names[state];
+}
+
+static void count(_Atomic uint64_t *n, uint64_t value)
+{
+    atomic_store_explicit(n, value, memory_order_relaxed);
+}
+
+static void add(_Atomic uint64_t *n, uint64_t value)
+{
+    count(n, atomic_load_explicit(n, memory_order_relaxed) + value);
+}
+
+static void set_state(struct feeder *f, enum feed_state state)
+{
+    const char *why = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(moves) && !why; i++) {
+        why = moves[i].from == f->state && moves[i].to == state ? moves[i].why : NULL;
+    }
+    assert(why);
+    f->state = state;
+    count(&f->feed->numbers.state, state);
+}
+
+static bool is_streaming(const struct feeder *f)
+{
+    return f->state == FEED_STREAMING || f->state == FEED_READY || f->state == FEED_STALLED;
+}
+
+/* --- telling --- */
+
+static struct event *new_event(enum event_kind kind)
+{
+    struct event *e = mem_zalloc(sizeof *e);
+    e->kind = kind;
+    return e;
+}
+
+static void tell_down(struct feeder *f, const char *reason)
+{
+    char text[sizeof f->told];
+    snprintf(text, sizeof text, "%s", reason);
+    if (strcmp(text, f->told) != 0) {
+        struct event *e = new_event(EVENT_DOWN);
+        e->reason = mem_strdup(text);
+        memcpy(f->told, text, sizeof text);
+        feed_post(f->feed, e);
+    }
+}
+
+static void tell_ready(struct feeder *f)
+{
+    f->told[0] = '\0';
+    feed_post(f->feed, new_event(EVENT_READY));
+}
+
+static void tell_done(struct feeder *f)
+{
+    struct put *next;
+    for (struct put *p = keep_take_puts(&f->keep); p; p = next) {
+        next = p->next;
+        struct event *e = new_event(EVENT_DONE);
+        e->done = p->done;
+        e->ctx = p->ctx;
+        feed_post(f->feed, e);
+        put_free(p);
+    }
+}
+
+static void tell_durable(struct feeder *f, lsn_t lsn)
+{
+    struct event *e = new_event(EVENT_DURABLE);
+    e->lsn = lsn;
+    feed_post(f->feed, e);
+}
+
+/* --- the log --- */
+
+static void note_log(struct feeder *f)
+{
+    const struct txlog_head *head = txlog_head(f->feed->log);
+    struct feed_numbers *n = &f->feed->numbers;
+    count(&n->durable, head->position);
+    count(&n->oldest, head->oldest);
+    count(&n->log_transactions, head->transactions);
+    count(&n->log_bytes, head->bytes);
+}
+
+static void sync_after(struct feeder *f, uint64_t ms)
+{
+    if (!f->sync_due) {
+        f->sync_due = true;
+        timer_start(f->sync, ms);
+    }
+}
+
+static int sync_log(struct feeder *f, struct err *err)
+{
+    lsn_t before = txlog_head(f->feed->log)->position;
+    timer_stop(f->sync);
+    timer_stop(f->move);
+    f->sync_due = f->move_due = false;
+    if (!keep_is_waiting(&f->keep) && f->position <= before && !txlog_is_over_window(f->feed->log)) {
+        return 0;
+    }
+    f->keep.position = f->position;
+    if (keep_write(&f->keep, &f->history, f->feed->log, err) < 0) {
+        return -1;
+    }
+    lsn_t now = txlog_head(f->feed->log)->position;
+    note_log(f);
+    tell_done(f);
+    if (now > before) {
+        tell_durable(f, now);
+    }
+    if (is_streaming(f)) {
+        replication_confirm(f->replication, now);
+    }
+    if (txlog_is_over_window(f->feed->log)) {
+        sync_after(f, FEED_SYNC_MS);
+    }
+    return 0;
+}
+
+static void check_ready(struct feeder *f);
+
+/* Nothing is confirmed that is not written, and nothing more is read than memory holds. */
+static void stall(struct feeder *f, const struct err *err)
+{
+    if (f->state == FEED_STREAMING || f->state == FEED_READY) {
+        set_state(f, FEED_STALLED);
+        replication_pause(f->replication);
+    }
+    tell_down(f, err->msg);
+    sync_after(f, WRITE_RETRY_MS);
+}
+
+static void sync_or_stall(struct feeder *f)
+{
+    struct err err;
+    if (sync_log(f, &err) < 0) {
+        stall(f, &err);
+    } else if (f->state == FEED_STALLED) {
+        set_state(f, FEED_STREAMING);
+        feeder_resume(f);
+        check_ready(f);
+    }
+}
+
+static void on_sync(void *ctx)
+{
+    sync_or_stall(ctx);
+}
+
+void feeder_put(struct feeder *f, struct put *p)
+{
+    keep_add_put(&f->keep, p);
+    sync_after(f, FEED_SYNC_MS);
+}
+
+static void check_ready(struct feeder *f)
+{
+    struct err err;
+    if (f->state != FEED_STREAMING || f->position < f->target) {
+        return;
+    }
+    if (sync_log(f, &err) < 0) {
+        stall(f, &err);
+        return;
+    }
+    set_state(f, FEED_READY);
+    f->backoff_ms = BACKOFF_FIRST_MS;
+    tell_ready(f);
+}
+
+/* --- the end of a connection --- */
+
+static void wait_for_retry(struct feeder *f, const struct err *why)
+{
+    /* A server that starts or recovers says so (57P03), and will be there in a moment. */
+    uint64_t last = strcmp(why->sqlstate, "57P03") == 0 ? BACKOFF_STARTING_MS : BACKOFF_LAST_MS;
+    replication_free(take_ptr(&f->replication));
+    set_state(f, FEED_WAITING);
+    tell_down(f, why->msg);
+    f->last_pid = f->pid ? f->pid : f->last_pid;
+    f->pid = 0;
+    f->backoff_ms = f->backoff_ms < last ? f->backoff_ms : last;
+    timer_start(f->retry, f->backoff_ms);
+    f->backoff_ms *= 2;
+}
+
+static void fail(struct feeder *f, const char *what, const struct err *why)
+{
+    struct err err = *why;
+    err_context(&err, "%s", what);
+    wait_for_retry(f, &err);
+}
+
+static void refuse(struct feeder *f, const char *reason)
+{
+    struct err err = ERR_INIT;
+    err_set(&err, ERR_UPSTREAM, "%s", reason);
+    wait_for_retry(f, &err);
+}
+
+static void on_end(void *ctx, const struct login_error *why)
+{
+    struct feeder *f = ctx;
+    if (!why) {
+        refuse(f, "the database server shuts down");
+        return;
+    }
+    /* The slot or the publication is not there. If the slot is, the next time, changes between may be lost:
+     * the server reads the WAL with the catalog of that moment, and fails for as long as that had no
+     * publication. */
+    if (is_streaming(f) && strcmp(why->err.sqlstate, "42704") == 0) {
+        f->gap = "the publication was missing for a time";
+    }
+    wait_for_retry(f, &why->err);
+}
+
+/* --- what comes --- */
+
+static void on_turn_end(void *ctx);
+
+static struct event *open_batch(struct feeder *f)
+{
+    if (!f->batch) {
+        f->batch = new_event(EVENT_BATCH);
+        f->txns_cap = f->relations_cap = 0;
+        loop_defer(f->loop, on_turn_end, f);
+    }
+    return f->batch;
+}
+
+static void *grow(const void *list, size_t n, size_t *cap)
+{
+    void *items = (void *)(uintptr_t)list;
+    if (n == *cap) {
+        *cap = *cap * 2 + 16;
+        items = mem_realloc(items, *cap * sizeof(void *));
+    }
+    return items;
+}
+
+static void on_relation(void *ctx, const struct relation *relation)
+{
+    struct feeder *f = ctx;
+    struct feed_batch *b = &open_batch(f)->batch;
+    struct relation **list = grow(b->relations, b->relations_n, &f->relations_cap);
+    list[b->relations_n++] = relation_copy(relation);
+    b->relations = (const struct relation *const *)list;
+    history_note(&f->history, relation);
+    keep_add_relation(&f->keep, relation);
+}
+
+static void add_to_batch(struct feeder *f, struct txn *txn)
+{
+    struct event *e = open_batch(f);
+    struct txn **list = grow(e->batch.txns, e->batch.n, &f->txns_cap);
+    list[e->batch.n++] = txn;
+    e->batch.txns = list;
+    e->bytes += txn_bytes(txn).n;
+}
+
+static uint64_t age_ms(int64_t commit_us)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - commit_us / 1000;
+    return ms > 0 ? (uint64_t)ms : 0;
+}
+
+static void on_txn(void *ctx, struct txn *txn)
+{
+    struct feeder *f = ctx;
+    struct err err;
+    struct history_scan scan;
+    const struct txn_head *head = txn_head(txn);
+    if (head->end_lsn <= f->position) {
+        txn_unref(txn); /* the server begins where it was told to, or before */
+        return;
+    }
+    if (history_scan(&f->history, txn_bytes(txn), &scan, &err) < 0) {
+        scan = (struct history_scan){.gap = "a transaction could not be read"};
+    }
+    f->gap = scan.gap ? scan.gap : f->gap;
+    f->position = head->end_lsn;
+    add(&f->feed->numbers.transactions, 1);
+    add(&f->feed->numbers.bytes, txn_bytes(txn).n);
+    count(&f->feed->numbers.lag_ms, age_ms(head->commit_us));
+    keep_add_txn(&f->keep, txn, scan.changes_history);
+    add_to_batch(f, txn);
+}
+
+static void on_position(void *ctx, lsn_t lsn)
+{
+    struct feeder *f = ctx;
+    if (lsn > f->position) {
+        f->position = lsn;
+        open_batch(f);
+    }
+}
+
+static void on_message(void *ctx, lsn_t lsn, struct str prefix, struct str content)
+{
+}
+
+static const struct assemble_events assemble_events = {
+    .on_relation = on_relation, .on_txn = on_txn, .on_position = on_position, .on_message = on_message};
+
+/* A transaction that cannot be read would come again for ever: without it the log cannot go on. What only
+ * this connection got wrong may go better the next time. */
+static void on_unreadable(struct feeder *f, const struct err *err)
+{
+    if (err->kind == ERR_LIMIT) {
+        f->gap = "a transaction was larger than what can be taken";
+    } else if (err->kind == ERR_UPSTREAM) {
+        f->gap = "a row was changed in a table whose replica identity is not FULL";
+    }
+    wait_for_retry(f, err);
+}
+
+static void on_data(void *ctx, uint64_t wal_start, struct str bytes)
+{
+    struct feeder *f = ctx;
+    struct err err = ERR_INIT;
+    if (assemble_feed(f->assemble, bytes, &err) < 0) {
+        on_unreadable(f, &err);
+    } else if (f->gap) {
+        refuse(f, f->gap);
+    }
+}
+
+/* The server has caught up with itself. */
+static void on_keepalive(void *ctx, uint64_t wal_end, int64_t server_us)
+{
+    struct feeder *f = ctx;
+    count(&f->feed->numbers.lag_ms, 0);
+    on_position(f, wal_end);
+}
+
+/* --- handing on --- */
+
+static void post_batch(struct feeder *f)
+{
+    struct event *e = take_ptr(&f->batch);
+    e->batch.position = f->position;
+    count(&f->feed->numbers.position, f->position);
+    size_t undelivered = atomic_fetch_add(&f->feed->undelivered, e->bytes) + e->bytes;
+    feed_post(f->feed, e);
+    if (undelivered > FEED_UNDELIVERED && f->replication) {
+        replication_pause(f->replication);
+        atomic_store(&f->feed->paused, true);
+        /* The owner may have taken all of it just before it could see that. */
+        if (atomic_load(&f->feed->undelivered) <= FEED_UNDELIVERED / 2) {
+            feeder_resume(f);
+        }
+    }
+}
+
+static void plan_sync(struct feeder *f)
+{
+    lsn_t durable = txlog_head(f->feed->log)->position;
+    if (f->keep.bytes >= FEED_SYNC_BYTES || f->position - durable >= FEED_POSITION_BYTES) {
+        sync_or_stall(f);
+    } else if (keep_is_waiting(&f->keep)) {
+        sync_after(f, FEED_SYNC_MS);
+    } else if (f->position > durable && !f->move_due) {
+        f->move_due = true;
+        timer_start(f->move, FEED_POSITION_MS);
+    }
+}
+
+static void on_turn_end(void *ctx)
+{
+    struct feeder *f = ctx;
+    if (!f->batch || f->stopped) {
+        return;
+    }
+    post_batch(f);
+    if (f->state != FEED_STALLED) {
+        plan_sync(f);
+        check_ready(f);
+    }
+}
+
+void feeder_resume(struct feeder *f)
+{
+    bool full = atomic_load(&f->feed->undelivered) > FEED_UNDELIVERED;
+    if (f->replication && f->state != FEED_STALLED && !full) {
+        replication_resume(f->replication);
+    }
+}
+
+/* --- streaming --- */
+
+static int write_identity(void *ctx, struct txlog *log, struct err *err)
+{
+    const struct feeder *f = ctx;
+    return txlog_put_identity(log, &f->facts.identity, err);
+}
+
+/* The assembler is told what the log has of relations. */
+static int make_assembler(struct feeder *f, struct err *err)
+{
+    struct txlog_reader r;
+    struct relations known = {0};
+    if (txlog_read_begin(f->feed->log, &r, err) < 0) {
+        return -1;
+    }
+    struct assemble_options options = {.next_relation = r.head.next_relation, .xid_near = f->xid};
+    int rc = txlog_read_relations(&r, &known, err);
+    txlog_read_end(&r);
+    assemble_free(f->assemble);
+    f->assemble = assemble_new(&options, &assemble_events, f);
+    history_deinit(&f->history);
+    for (uint32_t id = 1; id <= known.n; id++) { /* later versions replace earlier ones */
+        const struct relation *relation = relations_get(&known, id);
+        if (relation) {
+            assemble_preload(f->assemble, relation);
+            history_note(&f->history, relation);
+        }
+    }
+    relations_deinit(&known);
+    return rc;
+}
+
+static void start_stream(struct feeder *f)
+{
+    struct err err;
+    bool moved = f->known.timeline != f->facts.identity.timeline;
+    /* All that has come must be in the log: the start confirms it. */
+    if (sync_log(f, &err) < 0 || (moved && txlog_write(f->feed->log, write_identity, f, &err) < 0) ||
+        make_assembler(f, &err) < 0) {
+        wait_for_retry(f, &err);
+        return;
+    }
+    f->known = f->facts.identity;
+    f->target = f->facts.server;
+    replication_start(f->replication, f->known.slot, FEED_PUBLICATION, f->position);
+    set_state(f, FEED_STREAMING);
+    if (!f->look) {
+        f->look = look_new(f->loop, f->url, f->require_ssl, &f->feed->numbers);
+    }
+    look_at(f->look, f->known.slot);
+    check_ready(f);
+}
+
+/* --- beginning anew --- */
+
+struct anew {
+    const struct feeder *f;
+    lsn_t start;
+    const struct pg_result *history;
+};
+
+static int write_anew(void *ctx, struct txlog *log, struct err *err)
+{
+    const struct anew *a = ctx;
+    return txlog_reset(log, &a->f->facts.identity, a->start, err) < 0
+               ? -1
+               : history_put_rows(log, a->history, a->start, err);
+}
+
+static void on_committed(void *ctx, const struct pg_result *result)
+{
+    struct feeder *f = ctx;
+    if (!result->ok) {
+        fail(f, "cannot end the transaction that read the history", &result->err);
+        return;
+    }
+    start_stream(f);
+}
+
+static void tell_reset(struct feeder *f)
+{
+    struct event *e = new_event(EVENT_RESET);
+    e->reason = mem_strdup(f->gap);
+    add(&f->feed->numbers.resets, 1);
+    feed_post(f->feed, e);
+}
+
+static void on_history(void *ctx, const struct pg_result *result)
+{
+    struct feeder *f = ctx;
+    struct err err;
+    struct anew a = {f, f->facts.confirmed, result};
+    if (!result->ok) {
+        fail(f, "cannot read the history of migrations", &result->err);
+        return;
+    }
+    if (txlog_write(f->feed->log, write_anew, &a, &err) < 0) {
+        wait_for_retry(f, &err);
+        return;
+    }
+    keep_clear(&f->keep);
+    tell_done(f);
+    note_log(f);
+    if (f->known.system != 0) {
+        tell_reset(f);
+    }
+    f->known = f->facts.identity;
+    f->gap = NULL;
+    f->position = a.start;
+    replication_query(f->replication, "COMMIT", on_committed, f);
+}
+
+static void on_created(void *ctx, const struct pg_result *result)
+{
+    struct feeder *f = ctx;
+    if (!result->ok) {
+        fail(f, "cannot create the replication slot", &result->err);
+        return;
+    }
+    if (result->rows != 1 || !lsn_parse(pg_result_get(result, 0, 1), &f->facts.confirmed)) {
+        refuse(f, "the server does not say where the replication slot begins");
+        return;
+    }
+    replication_query(f->replication, history_sql, on_history, f);
+}
+
+static void on_begun(void *ctx, const struct pg_result *result)
+{
+    struct feeder *f = ctx;
+    char sql[256];
+    if (!result->ok) {
+        fail(f, "cannot create the replication slot", &result->err);
+        return;
+    }
+    snprintf(sql, sizeof sql, "CREATE_REPLICATION_SLOT \"%s\" LOGICAL pgoutput USE_SNAPSHOT",
+             f->facts.identity.slot);
+    replication_query(f->replication, sql, on_created, f);
+}
+
+/* The history is read in the slot's own snapshot: what is not in it comes in the stream. */
+static void create_slot(struct feeder *f)
+{
+    replication_query(f->replication, "BEGIN READ ONLY ISOLATION LEVEL REPEATABLE READ", on_begun, f);
+}
+
+static void on_dropped(void *ctx, const struct pg_result *result)
+{
+    struct feeder *f = ctx;
+    if (!result->ok) {
+        fail(f, "cannot drop the replication slot", &result->err);
+        return;
+    }
+    create_slot(f);
+}
+
+static void begin_anew(struct feeder *f)
+{
+    char sql[256];
+    set_state(f, FEED_CREATING);
+    if (!f->facts.has_slot) {
+        create_slot(f);
+        return;
+    }
+    snprintf(sql, sizeof sql, "DROP_REPLICATION_SLOT \"%s\"", f->facts.identity.slot);
+    replication_query(f->replication, sql, on_dropped, f);
+}
+
+/* --- asking --- */
+
+static void decide(struct feeder *f)
+{
+    const char *reason;
+    lsn_t position = f->position;
+    switch (feed_decide(&f->facts, &f->known, position, &reason)) {
+    case FEED_REFUSED:
+        refuse(f, reason);
+        break;
+    case FEED_RESUME:
+        if (!f->gap) {
+            start_stream(f);
+            break;
+        }
+        begin_anew(f);
+        break;
+    case FEED_ANEW:
+        f->gap = reason;
+        begin_anew(f);
+        break;
+    }
+}
+
+static void on_timeline(void *ctx, const struct pg_result *result)
+{
+    struct feeder *f = ctx;
+    if (!result->ok && strcmp(result->err.sqlstate, "08006") == 0) {
+        return; /* on_end() follows */
+    }
+    f->facts.forked = result->ok && result->rows == 1
+                          ? feed_fork(pg_result_get(result, 0, 1), f->known.timeline)
+                          : 0; /* nobody knows */
+    decide(f);
+}
+
+/* Of a standby that was promoted the log may hold more than it ever had. */
+static void ask_timeline(struct feeder *f)
+{
+    char sql[64];
+    f->facts.forked = UINT64_MAX;
+    if (f->known.system != f->facts.identity.system || f->known.timeline == f->facts.identity.timeline) {
+        decide(f);
+        return;
+    }
+    snprintf(sql, sizeof sql, "TIMELINE_HISTORY %u", f->facts.identity.timeline);
+    replication_query(f->replication, sql, on_timeline, f);
+}
+
+enum {
+    ASKED_DATABASE,
+    ASKED_SERVER,
+    ASKED_XID,
+    ASKED_STANDBY,
+    ASKED_PUBLICATION,
+    ASKED_PID,
+    ASKED_NAME,
+    ASKED_SLOT,
+    ASKED_ELSEWHERE,
+    ASKED_ACTIVE,
+    ASKED_ACTIVE_PID,
+    ASKED_LOST,
+    ASKED_CONFIRMED,
+};
+static const char asked_sql[] =
+    "SELECT d.oid, CASE WHEN pg_is_in_recovery() THEN '0/0' ELSE pg_current_wal_flush_lsn() END,"
+    " pg_snapshot_xmin(pg_current_snapshot()), pg_is_in_recovery(),"
+    " EXISTS (SELECT FROM pg_publication WHERE pubname = '" FEED_PUBLICATION "'), pg_backend_pid(),"
+    " n.name, s.slot_name IS NOT NULL, s.datoid IS DISTINCT FROM d.oid, s.active, s.active_pid,"
+    " s.wal_status = 'lost', s.confirmed_flush_lsn"
+    " FROM pg_database d, LATERAL (SELECT CASE d.oid WHEN %u THEN '%s' ELSE '%s' END AS name) n"
+    " LEFT JOIN pg_replication_slots s ON s.slot_name = n.name WHERE d.datname = current_database()";
+
+static void on_asked(void *ctx, const struct pg_result *result);
+
+/* A database that was renamed keeps its slot: that is named for ever. */
+static void ask(struct feeder *f)
+{
+    char sql[sizeof asked_sql + 3 * FEED_SLOT];
+    bool same_server = f->known.system == f->facts.identity.system;
+    snprintf(sql, sizeof sql, asked_sql, same_server ? f->known.database : 0, f->known.slot,
+             f->facts.identity.slot);
+    replication_query(f->replication, sql, on_asked, f);
+}
+
+static void read_facts(struct feeder *f, const struct pg_result *r)
+{
+    struct feed_facts *facts = &f->facts;
+    f->xid = pg_result_u64(r, 0, ASKED_XID);
+    f->pid = (uint32_t)pg_result_u64(r, 0, ASKED_PID);
+    facts->identity.database = (uint32_t)pg_result_u64(r, 0, ASKED_DATABASE);
+    snprintf(facts->identity.slot, sizeof facts->identity.slot, "%s", pg_result_cstr(r, 0, ASKED_NAME));
+    facts->is_standby = pg_result_is_true(r, 0, ASKED_STANDBY);
+    facts->has_slot = pg_result_is_true(r, 0, ASKED_SLOT);
+    facts->is_elsewhere = facts->has_slot && pg_result_is_true(r, 0, ASKED_ELSEWHERE);
+    facts->is_active = pg_result_is_true(r, 0, ASKED_ACTIVE);
+    facts->is_own = f->last_pid && pg_result_u64(r, 0, ASKED_ACTIVE_PID) == f->last_pid;
+    facts->is_lost = pg_result_is_true(r, 0, ASKED_LOST);
+    if (!lsn_parse(pg_result_get(r, 0, ASKED_SERVER), &facts->server)) {
+        facts->server = 0;
+    }
+    if (!lsn_parse(pg_result_get(r, 0, ASKED_CONFIRMED), &facts->confirmed)) {
+        facts->confirmed = 0;
+    }
+}
+
+static void on_published(void *ctx, const struct pg_result *result)
+{
+    struct feeder *f = ctx;
+    if (!result->ok) {
+        fail(f, "cannot make the publication", &result->err);
+        return;
+    }
+    f->published = true;
+    ask(f);
+}
+
+static void on_asked(void *ctx, const struct pg_result *result)
+{
+    struct feeder *f = ctx;
+    if (!result->ok || result->rows != 1) {
+        fail(f, "cannot look for the replication slot", &result->err);
+        return;
+    }
+    read_facts(f, result);
+    if (f->facts.is_standby || pg_result_is_true(result, 0, ASKED_PUBLICATION)) {
+        ask_timeline(f);
+    } else if (f->published) {
+        refuse(f, "publication " FEED_PUBLICATION " does not exist");
+    } else {
+        replication_query(f->replication, "SELECT busbar.publish_all()", on_published, f);
+    }
+}
+
+enum { SYSTEM_ID, SYSTEM_TIMELINE, SYSTEM_POSITION, SYSTEM_DATABASE };
+
+static void on_identified(void *ctx, const struct pg_result *result)
+{
+    struct feeder *f = ctx;
+    if (!result->ok || result->rows != 1) {
+        fail(f, "cannot ask which server this is", &result->err);
+        return;
+    }
+    f->facts.identity.system = pg_result_u64(result, 0, SYSTEM_ID);
+    f->facts.identity.timeline = (uint32_t)pg_result_u64(result, 0, SYSTEM_TIMELINE);
+    feed_slot_name(pg_result_get(result, 0, SYSTEM_DATABASE), f->facts.identity.slot);
+    ask(f);
+}
+
+static void on_up(void *ctx)
+{
+    struct feeder *f = ctx;
+    set_state(f, FEED_ASKING);
+    add(&f->feed->numbers.connects, 1);
+    f->facts = (struct feed_facts){0};
+    f->published = false;
+    replication_query(f->replication, "IDENTIFY_SYSTEM", on_identified, f);
+}
+
+static const struct replication_events replication_events = {
+    .on_up = on_up, .on_data = on_data, .on_keepalive = on_keepalive, .on_end = on_end};
+
+static void connect(struct feeder *f)
+{
+    struct replication_options options = {
+        .url = f->url, .require_ssl = f->require_ssl, .application_name = "busbar feed"};
+    f->replication = replication_new(f->loop, &options, &replication_events, f);
+}
+
+static void on_retry(void *ctx)
+{
+    struct feeder *f = ctx;
+    set_state(f, FEED_CONNECTING);
+    connect(f);
+}
+
+/* --- life --- */
+
+struct feeder *feeder_new(struct feed *feed, struct loop *loop, const struct feed_options *options)
+{
+    struct feeder *f = mem_zalloc(sizeof *f);
+    f->feed = feed;
+    f->loop = loop;
+    f->url = mem_strdup(options->url);
+    f->require_ssl = options->require_ssl;
+    f->backoff_ms = BACKOFF_FIRST_MS;
+    f->state = FEED_CONNECTING;
+    keep_init(&f->keep);
+    return f;
+}
+
+void feeder_free(struct feeder *f)
+{
+    if (f) {
+        keep_deinit(&f->keep);
+        history_deinit(&f->history);
+        mem_wipe(f->url, strlen(f->url));
+        free(f->url);
+        free(f);
+    }
+}
+
+static int read_identity(struct feeder *f, struct err *err)
+{
+    struct txlog_reader r;
+    if (txlog_read_begin(f->feed->log, &r, err) < 0) {
+        return -1;
+    }
+    int rc = txlog_read_identity(&r, &f->known, err);
+    f->position = r.head.position;
+    txlog_read_end(&r);
+    return rc;
+}
+
+void feeder_start(struct feeder *f)
+{
+    struct err err;
+    f->retry = timer_new(f->loop, on_retry, f);
+    f->sync = timer_new(f->loop, on_sync, f);
+    f->move = timer_new(f->loop, on_sync, f);
+    if (read_identity(f, &err) < 0) {
+        f->known = (struct txlog_identity){0}; /* whose it was cannot be told: it begins anew */
+    }
+    count(&f->feed->numbers.position, f->position);
+    note_log(f);
+    connect(f);
+}
+
+void feeder_stop(struct feeder *f)
+{
+    struct err err;
+    f->stopped = true;
+    if (keep_is_waiting(&f->keep)) {
+        ignore_result(sync_log(f, &err)); /* what it could not write comes again */
+    }
+    look_free(take_ptr(&f->look));
+    replication_free(take_ptr(&f->replication));
+    assemble_free(take_ptr(&f->assemble));
+    timer_free(f->retry);
+    timer_free(f->sync);
+    timer_free(f->move);
+    if (f->batch) {
+        feed_post(f->feed, take_ptr(&f->batch)); /* freed with the rest */
+    }
+}
