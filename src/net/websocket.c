@@ -276,7 +276,7 @@ static int write_out(struct websocket *ws)
  * waits for the peer to end it. */
 static void flush(struct websocket *ws)
 {
-    bool was_blocked = ws->blocked;
+    bool had_some = ws->queue.n > 0;
     if (write_out(ws) < 0 || (ws->peer_closed && ws->queue.n == 0)) {
         finish(ws, ws->code);
         return;
@@ -285,7 +285,7 @@ static void flush(struct websocket *ws)
         shutdown(ws->fd, SHUT_WR);
     }
     update_watch(ws);
-    if (was_blocked && !ws->blocked && ws->state == OPEN) {
+    if (had_some && ws->queue.n == 0 && ws->state == OPEN) {
         ws->events->on_drained(ws->ctx);
     }
 }

@@ -35,7 +35,7 @@ struct websocket_options {
 
 struct websocket_events {
     void (*on_message)(void *ctx, struct str message); /* borrowed until it returns or frees */
-    void (*on_drained)(void *ctx);                     /* what had to wait for the peer is with the kernel */
+    void (*on_drained)(void *ctx);                     /* all that was queued is with the kernel */
     /* The connection is over; nothing else comes. code: the peer's, or ours if we began, or 1006 when there
      * was none. Never from inside a function of this header. */
     void (*on_closed)(void *ctx, int code);

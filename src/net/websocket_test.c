@@ -572,7 +572,7 @@ static void a_slow_reader_gets_all_in_order(void **state)
                         "\x8a\x01"
                         "3",
                         6);
-    assert_int_equal(b->drained, 1);
+    assert_true(b->drained > 0);
 }
 
 static void a_paused_one_is_not_read(void **state)
