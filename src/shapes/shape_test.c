@@ -277,7 +277,7 @@ static void the_key_is_the_meaning(void **state)
     struct shape_request one[] = {
         fx_request(SELECT("users", "", INCLUDE("owner", SELECT("projects", "")),
                           INCLUDE("author", SELECT("issues", "this.title = 'x'")))),
-        fx_request(SELECT("tree", "this.id = 'a'")),
+        fx_request(SELECT("tree", "this.\"id\"='a'  -- so")),
     };
     struct shape_request other[] = {
         fx_request(SELECT("tree", "this.id = 'a'")),
