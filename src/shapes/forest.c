@@ -6,8 +6,10 @@
  * The key holds what was asked for, and nothing that follows from the model:
  *
  *   forest   *layer
- *   layer    ("T" | "M" | "O") table [ "(" column *( "," column ) ")" ] [ "?" bytes ":" where ] [ "{" *layer
- * "}" ]
+ *   layer    ("T" | "M" | "O") table [columns] [where] [includes]
+ *   columns  "(" column *( "," column ) ")"        of the foreign key: not of a top
+ *   where    "?" bytes ":" text
+ *   includes "{" 1*layer "}"
  */
 #include "shapes/forest.h"
 
@@ -216,8 +218,8 @@ static void group_by_table(struct builder *b, struct forest *f)
     f->tables = tables;
 }
 
-/* Rows of layers to many and to one leave when others change. Of those, a single one over a table has nobody
- * to tell; the layer's own index knows its rows. */
+/* Rows of layers to many and to one leave when others change: whatever other layer is over their table may
+ * be asked whether it has them still. */
 static void decide_keys(struct builder *b, const struct forest_table *t)
 {
     uint32_t fickle = 0;

@@ -3,6 +3,7 @@
 #include "shapes/fixture.h"
 
 #include "shapes/query.h"
+#include "shapes/where.h"
 
 #include "base/mem.h"
 
@@ -105,6 +106,24 @@ static void a_user_that_no_text_can_be(void **state)
         "WHERE (t.\"electric_user_id\" IS NULL OR t.\"electric_user_id\" IN (''))) TO STDOUT");
 }
 
+static void a_where_and_the_user(void **state)
+{
+    struct bench *b = *state;
+    struct arena *fx = &b->a;
+    const struct shape_select *notes = SELECT("notes", "this.author = 'a' OR 1=1 --");
+    CLEANUP(buf_deinit) struct buf where = BUF_INIT(1000);
+    where_print(compile(b, notes, 0)->where, STR("t"), &where);
+    expect_whole(
+        b, notes, "ann",
+        arena_printf(fx,
+                     "COPY (SELECT t.\"id\", t.\"author\", t.\"electric_user_id\" FROM \"public\".\"notes\" "
+                     "AS t WHERE %s AND (t.\"electric_user_id\" IS NULL OR t.\"electric_user_id\" IN "
+                     "('ann', ''))) TO STDOUT",
+                     buf_cstr(&where)));
+    assert_true(str_starts_with(buf_str(&where), STR("(")));
+    assert_null(strstr(buf_cstr(&where), "--"));
+}
+
 #define V(text)                \
     {                          \
         text, sizeof(text) - 1 \
@@ -167,8 +186,13 @@ static void portions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(whole_tables), TEST(the_user),         TEST(a_user_that_no_text_can_be),
-        TEST(children),     TEST(rows_referred_to), TEST(portions),
+        TEST(whole_tables),
+        TEST(the_user),
+        TEST(a_where_and_the_user),
+        TEST(a_user_that_no_text_can_be),
+        TEST(children),
+        TEST(rows_referred_to),
+        TEST(portions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

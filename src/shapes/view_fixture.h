@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For tests of views: a small database that writes down its changes as a transaction, answers needs, and a view's
- * operations as text.
+ * For tests of views: a small database that writes down its changes as a transaction, answers needs, and a
+ * view's operations as text.
  *
  * Statements, separated by "; " (NULL is "-", the empty text is "''"; the primary key are the first columns):
  *
@@ -112,15 +112,16 @@ static inline void db_write(struct db *db, struct buf *txn, struct db_table *t, 
                 new ? n + reversed : 0);
 }
 
-static inline void db_insert(struct db *db, struct buf *txn, struct db_table *t, const struct value *new, bool reversed)
+static inline void db_insert(struct db *db, struct buf *txn, struct db_table *t, const struct value *new,
+                             bool reversed)
 {
     assert_true(t->n < DB_ROWS && db_find(t, new) == t->n);
     memcpy(t->rows[t->n++], new, sizeof t->rows[0]);
     db_write(db, txn, t, CHANGE_INSERT, NULL, new, reversed);
 }
 
-static inline void db_update(struct db *db, struct buf *txn, struct db_table *t, size_t at, const struct value *new,
-                             bool reversed)
+static inline void db_update(struct db *db, struct buf *txn, struct db_table *t, size_t at,
+                             const struct value *new, bool reversed)
 {
     assert_true(at < t->n);
     db_write(db, txn, t, CHANGE_UPDATE, t->rows[at], new, reversed);
@@ -187,7 +188,8 @@ static inline void db_run(struct db *db, struct buf *txn, const char *statements
     txn_end(txn, &(struct txn_head){.end_lsn = 1});
 }
 
-/* Whether a row is among those that a need is about. The server does not evaluate every where: so do we not. */
+/* Whether a row is among those that a need is about. The server does not evaluate every where: so do we not.
+ */
 static inline bool db_answers(const struct layer *l, const struct view_need *need, const struct value *row)
 {
     for (size_t i = 0; i < need->n; i++) {
@@ -203,7 +205,8 @@ static inline bool db_answers(const struct layer *l, const struct view_need *nee
     return need->whole;
 }
 
-static inline void db_answer(struct db *db, const struct forest *f, struct view *v, const struct view_need *need)
+static inline void db_answer(struct db *db, const struct forest *f, struct view *v,
+                             const struct view_need *need)
 {
     const struct layer *l = &f->layers[need->layer];
     struct db_table *t = db_table(db, l->table->name);

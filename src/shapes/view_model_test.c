@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random shapes over a random database, random transactions: after each, what a client has by the view's operations must be
- * what the definition of the layers gives, computed from scratch; and a view that is loaded at an earlier
- * position, through an overlay, must do the same from there on.
+ * Random shapes over a random database, random transactions: after each, what a client has by the view's
+ * operations must be what the definition of the layers gives, computed from scratch; and a view that is
+ * loaded at an earlier position, through an overlay, must do the same from there on.
  *
  *   shapes_view_model_test [seed [steps]]
  */
@@ -21,7 +21,7 @@ static const struct fx_shape_table TABLES[] = {
     {"tags", "id kind code issue", "id", "code > places code; issue > issues id"},
 };
 
-enum { KEYS = 7, CODES = 9, KINDS = 3, HISTORY = 12, STEPS = 6000, PER_FOREST = 60 };
+enum { KEYS = 7, CODES = 9, KINDS = 3, LAYERS = 40, HISTORY = 12, STEPS = 6000, PER_FOREST = 60 };
 
 struct past {
     struct db after;
@@ -61,7 +61,9 @@ static struct value number(uint32_t n)
 static void keep_row(struct value *out, const struct value *row, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        out[i] = !row[i].p ? row[i] : row[i].n == 0 ? (struct value){"", 0} : number((uint32_t)(*row[i].p - '0'));
+        out[i] = !row[i].p       ? row[i]
+                 : row[i].n == 0 ? (struct value){"", 0}
+                                 : number((uint32_t)(*row[i].p - '0'));
     }
 }
 
@@ -72,7 +74,8 @@ static struct str random_where(struct bench *b)
     return roll(b, 2) ? str_c("") : str_c(arena_printf(&b->a, "this.kind = '%u'", roll(b, KINDS)));
 }
 
-static const struct shape_select *random_select(struct bench *b, const struct table *t, bool to_one, unsigned depth);
+static const struct shape_select *random_select(struct bench *b, const struct table *t, bool to_one,
+                                                unsigned depth);
 
 static void add_include(struct bench *b, struct shape_select *s, struct shape_include *includes,
                         const struct table *from, const struct table *to, const struct foreign_key *key,
@@ -86,11 +89,12 @@ static void add_include(struct bench *b, struct shape_select *s, struct shape_in
     }
     bool to_one = !str_eq(from->name, to->name) && table_column(from, key->columns.items[0]) &&
                   !str_eq(key->ref_table, from->name);
-    includes[s->n_includes++] =
-        (struct shape_include){.foreign_key = key->columns, .select = random_select(b, to, to_one, depth + 1)};
+    includes[s->n_includes++] = (struct shape_include){.foreign_key = key->columns,
+                                                       .select = random_select(b, to, to_one, depth + 1)};
 }
 
-static const struct shape_select *random_select(struct bench *b, const struct table *t, bool to_one, unsigned depth)
+static const struct shape_select *random_select(struct bench *b, const struct table *t, bool to_one,
+                                                unsigned depth)
 {
     struct shape_select *s = arena_zalloc(&b->a, sizeof *s);
     struct shape_include *includes = arena_alloc_array(&b->a, 64, sizeof *includes);
@@ -107,7 +111,8 @@ static const struct shape_select *random_select(struct bench *b, const struct ta
     for (size_t k = 0; depth < 3 && k < t->n_foreign_keys; k++) {
         if (roll(b, 4) == 0) {
             const struct foreign_key *key = &t->foreign_keys[k];
-            add_include(b, s, includes, t, schema_table(&b->model, key->ref_schema, key->ref_table), key, depth);
+            add_include(b, s, includes, t, schema_table(&b->model, key->ref_schema, key->ref_table), key,
+                        depth);
         }
     }
     return s;
@@ -127,7 +132,7 @@ static void random_forest(struct bench *b)
         if (shape_compile(&b->a, &b->model, requests, n, &b->forest, &faults) != SHAPE_COMPILED) {
             b->forest = NULL;
         }
-    } while (!b->forest || b->forest->n_layers > 40);
+    } while (!b->forest || b->forest->n_layers > LAYERS);
 }
 
 /* --- random transactions --- */
@@ -144,7 +149,7 @@ static struct value random_cell(struct bench *b, const struct table *t, size_t c
     }
     bool key = table_in_primary_key(t, name);
     bool pair = str_eq(name, STR("x")) || str_eq(name, STR("y"));
-    return key || roll(b, 5) ? number(roll(b, pair ? 3 : KEYS)) : (struct value){NULL, 0};
+    return key || roll(b, 7) ? number(roll(b, pair ? 3 : KEYS)) : (struct value){NULL, 0};
 }
 
 static void random_row(struct bench *b, const struct db_table *t, struct value *row)
@@ -185,7 +190,7 @@ static void change(struct bench *b, struct buf *txn)
     }
     if (at == t->n) {
         db_insert(&b->db, txn, t, row, reversed);
-    } else if (roll(b, 4) == 0) {
+    } else if (roll(b, 7) == 0) {
         db_delete(&b->db, txn, t, at, reversed);
     } else {
         for (size_t c = db_key_columns(t); c < t->table->n_columns; c++) {
@@ -233,7 +238,7 @@ static bool mend_table(struct bench *b, struct buf *txn, struct db_table *t)
             if (!refers_to_nothing(&b->db, t->table, key, t->rows[i])) {
                 continue;
             }
-            if (roll(b, 3) == 0) {
+            if (roll(b, 6) == 0) {
                 db_delete(&b->db, txn, t, i, false);
             } else {
                 struct value row[DB_COLUMNS];
@@ -277,10 +282,11 @@ static struct txn *random_txn(struct bench *b)
 /* --- what should be seen --- */
 
 struct seen {
-    bool in[64][DB_ROWS]; /* by layer, row of the layer's table */
+    bool in[LAYERS][DB_ROWS]; /* by layer, row of the layer's table */
 };
 
-static bool refers(const struct value *from, struct columns columns, const struct value *to, struct columns key)
+static bool refers(const struct value *from, struct columns columns, const struct value *to,
+                   struct columns key)
 {
     for (uint32_t i = 0; i < columns.n; i++) {
         if (!from[columns.items[i]].p || !db_same(&from[columns.items[i]], &to[key.items[i]], 1)) {
@@ -290,8 +296,8 @@ static bool refers(const struct value *from, struct columns columns, const struc
     return true;
 }
 
-static bool held_by(struct bench *b, struct db *db, const struct seen *s, const struct layer *from, uint32_t index,
-                    struct columns columns, const struct layer *l, const struct value *row)
+static bool held_by(struct bench *b, struct db *db, const struct seen *s, const struct layer *from,
+                    uint32_t index, struct columns columns, const struct layer *l, const struct value *row)
 {
     const struct db_table *t = db_table(db, from->table->name);
     for (size_t i = 0; i < t->n; i++) {
@@ -303,7 +309,8 @@ static bool held_by(struct bench *b, struct db *db, const struct seen *s, const 
     return false;
 }
 
-static bool belongs(struct bench *b, struct db *db, const struct seen *s, uint32_t index, const struct value *row)
+static bool belongs(struct bench *b, struct db *db, const struct seen *s, uint32_t index,
+                    const struct value *row)
 {
     const struct layer *layers = b->forest->layers, *l = &layers[index];
     if (!layer_admits(l, STR("1"), row) || l->kind == LAYER_TOP) {
@@ -639,8 +646,9 @@ static void the_model_agrees(void **state)
         }
         step(b);
     }
-    print_message("%zu steps: %zu operations, %zu transactions with needs, %zu views loaded in the past, %zu resyncs\n",
-                  steps, b->ops, b->needs, b->reloads, b->resyncs);
+    print_message(
+        "%zu steps: %zu operations, %zu transactions with needs, %zu views loaded in the past, %zu resyncs\n",
+        steps, b->ops, b->needs, b->reloads, b->resyncs);
     forget_all(b);
     view_free(b->view);
     arena_deinit(&b->a);

@@ -19,8 +19,10 @@
 #include "schema/schema.h"
 
 enum {
-    WHERE_MAX_NODES = 50000, /* steps of one evaluation; the text's bounds are in sql/condition.h */
-    WHERE_MAX_DIGITS = 1500, /* of a number in exact arithmetic: a longer one has no result */
+    WHERE_MAX_STEPS = 100000,           /* of one evaluation; the text's own bounds are in sql/condition.h */
+    WHERE_MAX_DIGITS = 400,             /* in exact arithmetic: what has more has no result */
+    WHERE_MAX_BUILT = 64 * 1024 * 1024, /* bytes that one evaluation may build: beyond, no result */
+    WHERE_MAX_MATCHING = 16 * 1024 * 1024, /* characters one LIKE may look at: beyond, no result */
 };
 
 struct where;

@@ -5,61 +5,10 @@
  */
 #include "sql/expression.h"
 
+#include "sql/depth.h"
 #include "sql/expression_print.h"
 
 #include <pg_query.h>
-
-/*
- * An upper bound on the depth of the tree, from the flat list of tokens: tokens in a row may each go one
- * level down, but what stands behind a comma in brackets is beside, not below, what stands before it. It
- * comes first because the parser's output functions and protobuf-c recurse without a limit.
- */
-static size_t depth_bound(const PgQuery__ScanResult *scan)
-{
-    struct {
-        size_t base, peak;
-    } open[EXPRESSION_MAX_DEPTH] = {{0}};
-    size_t level = 0, depth = 0;
-    for (size_t i = 0; i < scan->n_tokens && depth < EXPRESSION_MAX_DEPTH; i++) {
-        switch (scan->tokens[i]->token) {
-        case PG_QUERY__TOKEN__ASCII_40: /* ( */
-        case PG_QUERY__TOKEN__ASCII_91: /* [ */
-            depth++;
-            if (level + 1 == EXPRESSION_MAX_DEPTH) {
-                return EXPRESSION_MAX_DEPTH;
-            }
-            level++;
-            open[level].base = open[level].peak = depth;
-            break;
-        case PG_QUERY__TOKEN__ASCII_41: /* ) */
-        case PG_QUERY__TOKEN__ASCII_93: /* ] */
-            depth = depth > open[level].peak ? depth : open[level].peak;
-            level = level ? level - 1 : 0;
-            break;
-        case PG_QUERY__TOKEN__ASCII_44: /* , */
-            open[level].peak = depth > open[level].peak ? depth : open[level].peak;
-            depth = open[level].base;
-            break;
-        default:
-            depth++;
-        }
-    }
-    return depth > open[0].peak ? depth : open[0].peak;
-}
-
-static bool is_too_deep(const char *sql)
-{
-    PgQueryScanResult r = pg_query_scan(sql);
-    bool deep = true;
-    if (!r.error) {
-        PgQuery__ScanResult *scan =
-            pg_query__scan_result__unpack(NULL, r.pbuf.len, (const uint8_t *)r.pbuf.data);
-        deep = !scan || depth_bound(scan) >= EXPRESSION_MAX_DEPTH;
-        pg_query__scan_result__free_unpacked(scan, NULL);
-    }
-    pg_query_free_scan_result(r);
-    return deep;
-}
 
 /* The text may hold anything, "1) FROM x; DROP TABLE y" too: nothing but one bare target is accepted. */
 static const PgQuery__Node *only_target(const PgQuery__ParseResult *parsed)
@@ -105,7 +54,7 @@ enum expression_outcome expression_to_sqlite(struct arena *a, struct str text,
         return EXPRESSION_UNSUPPORTED;
     }
     const char *sql = arena_printf(a, "SELECT (%.*s)", STR_ARG(text));
-    if (is_too_deep(sql)) {
+    if (depth_check(sql, EXPRESSION_MAX_DEPTH) != DEPTH_FINE) {
         *out_why = STR("an expression this deep, or not one at all");
         return EXPRESSION_UNSUPPORTED;
     }
