@@ -28,4 +28,14 @@ enum {
         64,               /* clients above the limit on connections that are told so; more are closed */
     LIMIT_TOKEN = 16 * 1024, /* of a sync client: no identity provider comes near */
     LIMIT_MARKS = 100000, /* captured statements in one transaction */
+    LIMIT_SYNC_MESSAGE = 64 * 1024 * 1024,  /* of a sync client: it never splits a transaction */
+    LIMIT_SYNC_CALL = 1024 * 1024,          /* … that is no transaction */
+    LIMIT_SYNC_DECODED = 128 * 1024 * 1024, /* what one message may become in memory */
+    LIMIT_SYNC_BACKLOG = 64 * 1024 * 1024,  /* waiting for a client when more comes: it cannot follow */
+    LIMIT_SYNC_CLIENTS = 50000,             /* connections */
+    LIMIT_CLIENT_ID = 256,
+    LIMIT_SUBSCRIPTIONS = 1000, /* of one client */
+    LIMIT_SHAPES = 1000,        /* of one subscription */
+    LIMIT_SYNC_QUEUE = 100000,  /* transactions that wait for a client's acknowledgements */
+    LIMIT_SHAPE_DEPTH = 100,    /* tables inside each other in a request */
 };

@@ -14,12 +14,14 @@
  * No callback tells when: we note at creation which handles the context has put on the loop, and look whether
  * they are still there, once a turn, from the close callback of a handle of our own.
  *
- * WebSockets will be a second entry in `protocols` and an answer other than "no" in confirm_upgrade().
+ * WebSockets. Every upgrade is made an ordinary request; one to the path for WebSockets is checked and
+ * answered by us, and then the socket leaves libwebsockets (net/http_upgrade.c).
  */
 #include "net/http.h"
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/http_upgrade.h"
 #include "net/listener.h"
 
 #include <assert.h>
@@ -37,6 +39,10 @@ struct http_server {
     struct loop *loop;
     http_handler_fn handler;
     void *ctx;
+    const char *upgrade_path; /* NULL: none */
+    http_upgrade_fn upgrade_check;
+    http_upgraded_fn upgraded;
+    void *upgrade_ctx;
     struct listener *listener;
     struct lws_context *lws;
     void *foreign_loops[1];
@@ -345,11 +351,41 @@ static int write_answer(struct http_request *r)
 
 /* ---- libwebsockets callbacks ---- */
 
+static int refuse_upgrade(struct http_server *server, struct lws *wsi, struct session *session, int status,
+                          const char *text)
+{
+    struct http_request *r = new_request(server, wsi, session, "", 0);
+    http_respond(r, status, "text/plain; charset=utf-8", text, strlen(text));
+    return 0;
+}
+
+/* -1 when it succeeds, too: libwebsockets is to forget the connection. */
+static int on_upgrade(struct http_server *server, struct lws *wsi, struct session *session)
+{
+    struct upgrade u;
+    struct http_upgrade_answer answer = {0};
+    if (!upgrade_read(wsi, &u)) {
+        return refuse_upgrade(server, wsi, session, 400, "Bad request");
+    }
+    int status = server->upgrade_check(server->upgrade_ctx, &u.request, &answer);
+    if (status != 101) {
+        return refuse_upgrade(server, wsi, session, status, answer.text);
+    }
+    int fd = upgrade_accept(wsi, server->loop, &u, answer.subprotocol);
+    if (fd >= 0) {
+        server->upgraded(server->upgrade_ctx, fd, u.peer);
+    }
+    return -1;
+}
+
 static int on_request(struct http_server *server, struct lws *wsi, struct session *session, const char *path,
                       size_t n)
 {
     if (server->closing) {
         return -1;
+    }
+    if (server->upgrade_path && str_eq((struct str){path, n}, str_c(server->upgrade_path))) {
+        return on_upgrade(server, wsi, session);
     }
     struct http_request *r = new_request(server, wsi, session, path, n);
     server->handler(server->ctx, r);
@@ -363,7 +399,7 @@ static int on_request(struct http_server *server, struct lws *wsi, struct sessio
 }
 
 /*
- * No upgrade is on offer yet. libwebsockets compares the header's text again after this callback: spoiling it
+ * libwebsockets compares the header's text again after this callback: spoiling it
  * makes the request an ordinary one, as RFC 9110 §7.8 wants. An upgrade that it knows nothing of has been
  * refused already (403) and its headers may be gone: then the connection ends.
  */
@@ -372,7 +408,7 @@ static int confirm_upgrade(struct lws *wsi, char *name)
     if (lws_hdr_total_length(wsi, WSI_TOKEN_UPGRADE) == 0) {
         return -1;
     }
-    name[0] = '-';
+    upgrade_spoil(name);
     return 0;
 }
 
@@ -573,4 +609,13 @@ int http_server_new(struct loop *loop, const struct http_options *options, http_
 uint16_t http_server_port(const struct http_server *s)
 {
     return listener_port(s->listener);
+}
+
+void http_server_upgrade_at(struct http_server *s, const char *path, http_upgrade_fn check,
+                            http_upgraded_fn upgraded, void *ctx)
+{
+    s->upgrade_path = path;
+    s->upgrade_check = check;
+    s->upgraded = upgraded;
+    s->upgrade_ctx = ctx;
 }

@@ -22,9 +22,10 @@ enum {
     HTTP_CONNECTIONS = 1000,
     HTTP_HEADERS = 8192, /* bytes of one request's line and headers */
     HTTP_BODY_DROPPED =
-        65536,         /* a request body up to this is read and dropped; past it the connection closes */
-    HTTP_IDLE_S = 60,  /* a connection that is kept alive */
-    HTTP_STALL_S = 20, /* a client that sends its request, or takes its answer, too slowly */
+        65536,              /* a request body up to this is read and dropped; past it the connection closes */
+    HTTP_IDLE_S = 60,       /* a connection that is kept alive */
+    HTTP_STALL_S = 20,      /* a client that sends its request, or takes its answer, too slowly */
+    HTTP_SUBPROTOCOLS = 16, /* offered in one upgrade */
 };
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_OTHER };
@@ -61,3 +62,25 @@ void http_request_header(struct http_request *r, const char *name, const char *v
  * length is sent. 204 and 304 have no body.
  */
 void http_respond(struct http_request *r, int status, const char *content_type, const void *body, size_t n);
+
+/* A client that wants a WebSocket. */
+struct http_upgrade {
+    struct str subprotocols[HTTP_SUBPROTOCOLS]; /* as offered, in the client's order */
+    size_t n_subprotocols;
+    const char *peer; /* IP address */
+};
+
+struct http_upgrade_answer {
+    struct str subprotocol; /* 101: one of those offered */
+    char text[256];         /* else: the body, plain text */
+};
+
+/* Returns 101, or the HTTP status of a refusal. */
+typedef int (*http_upgrade_fn)(void *ctx, const struct http_upgrade *u, struct http_upgrade_answer *out);
+/* The handshake is done; fd, non-blocking, is the callee's (net/websocket.h), and the server knows nothing of
+ * it any more: it does not count among its connections. peer is valid during the call. */
+typedef void (*http_upgraded_fn)(void *ctx, int fd, const char *peer);
+
+/* Requests to this path (a constant) are upgrades: what is none is answered with 400, "Bad request". */
+void http_server_upgrade_at(struct http_server *s, const char *path, http_upgrade_fn check,
+                            http_upgraded_fn upgraded, void *ctx);
