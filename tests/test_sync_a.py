@@ -231,14 +231,14 @@ def test_13_another_user_displaces_nobody(busbar, satellite):
     first.unsubscribe()
 
 
-def test_14_reconnection_at_the_moment_of_the_close(busbar, satellite):
+@pytest.mark.parametrize("leave", ["drop", "close"])
+def test_14_reconnection_at_the_moment_of_the_close(busbar, satellite, leave):
     client = satellite(busbar).start()
-    for leave in (client.drop, client.close) * 3:
+    for _ in range(5):
         again = satellite(busbar, client.client_id).connect()
-        leave()
+        getattr(client, leave)()
         assert again.authenticate().id
         again.start_replication()
-        leave = again.drop
         client = again
 
 

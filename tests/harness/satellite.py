@@ -189,7 +189,8 @@ class Satellite:
         self.log = []  # Transaction, Batch, GoneBatch, DataError, Fault, Relation
         self.tables = {}  # name → {key: row}
         self.surprises = []  # what was applied although it did not fit: an insert of a row that was there, …
-        self.relations = {}
+        self.relations = {}  # id → Relation, of this connection
+        self.schemas = {}  # table → Relation, the newest
         self.server_requests = []  # (method, request)
         self.pings = 0
         self.lsn = b""
@@ -367,7 +368,7 @@ class Satellite:
         assert what.schema_name == "public" and what.table_type == 0
         relation = Relation(what.relation_id, what.table_name, [(c.name, c.type, c.primaryKey, c.is_nullable) for c in what.columns])
         assert any(c[2] for c in relation.columns), f"no primary key: {relation}"
-        self.relations[relation.id] = relation
+        self.relations[relation.id] = self.schemas[relation.table] = relation
         self.log.append(relation)
 
     def _on_SatRpcRequest(self, what):
@@ -565,7 +566,7 @@ class Satellite:
 
     def expected(self, connection, table, where="true"):
         """What a client must have of a table, as ``rows()`` gives it; ``where`` is SQL of the test's own."""
-        relation = next((r for r in reversed(self.log) if isinstance(r, Relation) and r.table == table), None)
+        relation = self.schemas.get(table)
         if relation is None:
             return []
         columns = ", ".join(_as_on_the_wire(name, kind) for name, kind, _, _ in relation.columns)
@@ -622,7 +623,7 @@ class Satellite:
     def continue_on(self, port=None):
         """A new connection of the same device: its id, position, subscriptions and tables, not yet connected."""
         again = Satellite(port or self.port, self.client_id, self.host, self.auto_ack, self.answer_start, self.answer_pings)
-        again.lsn, again.tables, again._rowid = self.lsn, self.tables, self._rowid
+        again.lsn, again.tables, again.schemas, again._rowid = self.lsn, self.tables, self.schemas, self._rowid
         again.subscriptions = dict(self.subscriptions)
         return again
 
