@@ -144,6 +144,10 @@ static void lose_connection(struct replication *r)
 {
     struct login_error why;
     login_error_parse(PQerrorMessage(r->conn), "08006", &why);
+    if (r->state == QUERYING && !r->result.ok) {
+        why.err = r->result.err; /* the server's own last words, where it had any */
+        why.from_server = true;
+    }
     end(r, &why);
 }
 
@@ -555,6 +559,9 @@ static void send_command(struct replication *r, enum state state, const char *sq
 
 void replication_query(struct replication *r, const char *sql, replication_query_fn fn, void *ctx)
 {
+    if (r->state == ENDED) {
+        return;
+    }
     assert(r->state == UP);
     r->query_fn = fn;
     r->query_ctx = ctx;
@@ -589,8 +596,11 @@ static void put_publication(struct buf *out, const char *publication)
 void replication_start(struct replication *r, const char *slot, const char *publication, uint64_t lsn)
 {
     CLEANUP(buf_deinit) struct buf sql = BUF_INIT(COMMAND_MAX);
-    bool streaming = PQserverVersion(r->conn) >= STREAMING_SINCE;
+    if (r->state == ENDED) {
+        return;
+    }
     assert(r->state == UP);
+    bool streaming = PQserverVersion(r->conn) >= STREAMING_SINCE;
     buf_put_c(&sql, "START_REPLICATION SLOT ");
     put_quoted(&sql, '"', str_c(slot));
     buf_printf(&sql, " LOGICAL %X/%X (", (unsigned)(lsn >> 32), (unsigned)lsn);

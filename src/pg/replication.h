@@ -32,9 +32,10 @@ struct replication_events {
     void (*on_up)(void *ctx); /* connected: ask, then start */
     /* One message of the output plugin; valid during the call. */
     void (*on_data)(void *ctx, uint64_t wal_start, struct str bytes);
-    /* All up to wal_end was sent: with nothing in hand that is a position to confirm. server_us: its clock,
-     * since 1970-01-01 UTC. When the server wants an answer it goes out after this, with what was confirmed
-     * here. */
+    /* Every transaction committed before wal_end was sent: when those are safe it is a position to confirm.
+     * (Transactions in progress do not matter: after their commit they would be sent whole again.)
+     * server_us: its clock, since 1970-01-01 UTC. When the server wants an answer it goes out after this,
+     * with what was confirmed here. */
     void (*on_keepalive)(void *ctx, uint64_t wal_end, int64_t server_us);
     /* Once, and nothing after it. why: 08001 or 08006 when the connection failed, else as the server gave it;
      * NULL: the server has sent all it had and shuts down. */
@@ -52,8 +53,10 @@ int replication_server_version(const struct replication *r); /* 150004 for 15.4;
 /*
  * A simple Query: commands of the replication grammar (IDENTIFY_SYSTEM, CREATE_REPLICATION_SLOT …) or SQL; of
  * several statements the rows of the last that gave any. After on_up, before replication_start(), one at a
- * time. Called exactly once, with 08006 and ahead of on_end when the connection is lost; valid during the
- * call. There is no limit on its time: a slot is made when the transactions of that moment are over.
+ * time. fn is called exactly once; the result is valid during the call. When the connection is lost it has
+ * failed (08006, or the server's own last words) and on_end follows; what is asked meanwhile is ignored.
+ * There is no limit on the time: a slot is made when the transactions of that moment are over. A failure is
+ * the end of the session's temporary slots.
  */
 typedef void (*replication_query_fn)(void *ctx, const struct pg_result *result);
 void replication_query(struct replication *r, const char *sql, replication_query_fn fn, void *ctx);
