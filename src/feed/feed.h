@@ -63,7 +63,7 @@ struct feed_events {
 /* Opens the log and starts. *events outlives the feed. Fails as txlog_open(). */
 MUST_USE int feed_new(struct loop *loop, const struct feed_options *options, const struct feed_events *events,
                       void *ctx, struct feed **out_feed, struct err *err);
-/* Syncs what has come, confirms it, closes. Waits for the thread: at most the time of one write of the log.
+/* Syncs what has come and closes. Waits for the thread: at most the time of one write of the log.
  * No callback comes afterwards; no reader of the log may be open. Takes NULL. */
 void feed_free(struct feed *f);
 
