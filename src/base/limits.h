@@ -25,9 +25,9 @@ enum {
     LIMIT_CAPTURE = 64 * 1024 * 1024, /* answer to a hidden query of ours */
     LIMIT_ASKED = 16, /* things one statement does that the database is asked about beforehand */
     LIMIT_SURPLUS_CONNECTIONS =
-        64,               /* clients above the limit on connections that are told so; more are closed */
+        64,                  /* clients above the limit on connections that are told so; more are closed */
     LIMIT_TOKEN = 16 * 1024, /* of a sync client: no identity provider comes near */
-    LIMIT_MARKS = 100000, /* captured statements in one transaction */
+    LIMIT_MARKS = 100000,    /* captured statements in one transaction */
     LIMIT_SYNC_MESSAGE = 64 * 1024 * 1024,  /* of a sync client: it never splits a transaction */
     LIMIT_SYNC_CALL = 1024 * 1024,          /* … that is no transaction */
     LIMIT_SYNC_DECODED = 128 * 1024 * 1024, /* what one message may become in memory */
