@@ -51,7 +51,7 @@ def test_02_upgrade_without_subprotocol(busbar, protocol):
 def test_03_version_out_of_range(busbar, version):
     answer = upgrade(busbar, **{"Sec-WebSocket-Protocol": f"electric.{version}"})
     assert answer.status == 400
-    assert answer.text.startswith(f"Cannot connect satellite version {version}: this server requires >= 0.10.0 and <= ")
+    assert answer.text.startswith(f"Cannot connect satellite version {version}.0: this server requires >= 0.10.0 and <= ")
 
 
 @pytest.mark.parametrize("version", ["0.10", "0.11", "0.12"])
@@ -70,7 +70,7 @@ def test_03_subprotocol_in_a_list(busbar, satellite):
 def test_04_postgres_unreachable(make_busbar, satellite):
     busbar = make_busbar(f"postgresql://postgres@127.0.0.1:{free_port()}/postgres?sslmode=disable", wait=False).spawn()
     wait_until(lambda: busbar.status()[0] == 503, "HTTP to answer")
-    assert busbar.status() == (503, "Initializing connection to Posgres...")
+    assert busbar.status()[1] in ("Initializing connection to Posgres...", "Database connection failure.")
     with pytest.raises(Refused) as error:
         satellite(busbar).connect()
     assert (error.value.status, error.value.text) == (503, "Postgres connection is not ready: initialization...")

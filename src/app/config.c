@@ -470,6 +470,12 @@ void config_set_database(struct config *config, const char *url)
     finish_database(&config->database, false);
 }
 
+void config_set_data(struct config *config, const char *path)
+{
+    wipe_text(&config->data);
+    config->data = mem_strdup(path);
+}
+
 void config_deinit(struct config *config)
 {
     if (config->auth.key) {

@@ -9,21 +9,27 @@
 #include "app/serve.h"
 
 #include "app/advice.h"
+#include "app/auth_config.h"
 #include "app/reload.h"
 #include "app/signals.h"
 #include "app/tls_config.h"
 #include "app/version.h"
 #include "app/watchman.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "http/api.h"
+#include "hub/hub.h"
 #include "net/loop.h"
 #include "net/tls.h"
 #include "pg/client.h"
 #include "pg/install.h"
 #include "proxy/proxy.h"
+#include "sync/conn.h"
+#include "sync/token.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -37,11 +43,16 @@ struct serve {
     struct api *api;
     struct api_state api_state;
     struct pg_client *client;
+    struct token_rules *tokens;
+    struct hub *hub;
+    struct sync_server *sync;
     struct install *install;
     struct watchman *watchman;
     uint64_t history_faults; /* noticed by the api */
     struct timer *retry, *watchdog, *drain_timer;
     struct sigwatch *signals[4];
+    bool installed; /* the database has been prepared */
+    char *secret;   /* what the proxy's sessions are known by, since then */
     bool draining;  /* the end has begun */
     bool announced; /* ready was said once */
     bool suspect;   /* our own connection was lost; whether the database is, the next attempt will tell */
@@ -66,6 +77,7 @@ static void not_ready(struct serve *sv, const char *what, const char *why)
     char reason[700];
     snprintf(reason, sizeof reason, "the migrations proxy is not ready: %s%s%s", what, *why ? ": " : "", why);
     sv->api_state.ready = false;
+    sv->installed = false;
     snprintf(sv->api_state.reason, sizeof sv->api_state.reason, "%s%s%s", what, *why ? ": " : "", why);
     proxy_set_not_ready(sv->proxy, reason);
     notify_status(sv->in->notify, "%s", reason);
@@ -126,9 +138,37 @@ static void tell_port(struct serve *sv)
         params, 1, on_port_told, NULL);
 }
 
+/* What the database answered is known, and whether changes come from it. Without them the proxy serves all
+ * the same: another instance may have the slot still, or this server may not be made for it. */
+static void become_ready(struct serve *sv)
+{
+    struct api_state *state = &sv->api_state;
+    const char *trouble = hub_trouble(sv->hub);
+    if (!sv->installed || state->ready || sv->draining || !(hub_is_ready(sv->hub) || trouble)) {
+        return;
+    }
+    proxy_set_ready(sv->proxy, sv->secret, state->guard);
+    state->ready = true;
+    snprintf(state->reason, sizeof state->reason, "%s", "");
+    log_info(NULL, "ready proxy_port=%u http_port=%u postgres=%s guard=%s sync=%s", proxy_port(sv->proxy),
+             api_port(sv->api), state->server_version, state->guard ? "on" : "off", trouble ? "off" : "on");
+    if (!sv->announced && sv->hooks->ready) {
+        sv->hooks->ready(sv->hooks->ctx, proxy_port(sv->proxy), api_port(sv->api));
+    }
+    sv->announced = true;
+    tell_ready(sv);
+    watchman_start(sv->watchman, sv->secret);
+}
+
+static void on_hub_changed(void *ctx)
+{
+    become_ready(ctx);
+}
+
 static void on_installed(void *ctx, const struct install_outcome *o)
 {
     struct serve *sv = ctx;
+    struct err err;
     sv->install = NULL;
     if (sv->draining) {
         return;
@@ -144,21 +184,19 @@ static void on_installed(void *ctx, const struct install_outcome *o)
                     "check prints what a superuser would run",
                     o->guard_reason);
     }
-    tell_port(sv);
-    proxy_set_ready(sv->proxy, o->secret, o->guard);
-    sv->api_state.ready = true;
+    free(sv->secret);
+    sv->secret = mem_strdup(o->secret);
+    sv->installed = true;
+    sv->api_state.ready = false;
     sv->api_state.guard = o->guard;
     snprintf(sv->api_state.guard_reason, sizeof sv->api_state.guard_reason, "%s", o->guard_reason);
-    snprintf(sv->api_state.reason, sizeof sv->api_state.reason, "%s", "");
     snprintf(sv->api_state.server_version, sizeof sv->api_state.server_version, "%s", o->server_version);
-    log_info(NULL, "ready proxy_port=%u http_port=%u postgres=%s guard=%s", proxy_port(sv->proxy),
-             api_port(sv->api), o->server_version, o->guard ? "on" : "off");
-    if (!sv->announced && sv->hooks->ready) {
-        sv->hooks->ready(sv->hooks->ctx, proxy_port(sv->proxy), api_port(sv->api));
+    tell_port(sv);
+    if (hub_follow(sv->hub, &err) < 0) {
+        stop_failed(sv, &err);
+        return;
     }
-    sv->announced = true;
-    tell_ready(sv);
-    watchman_start(sv->watchman, o->secret);
+    become_ready(sv);
 }
 
 static void prepare(struct serve *sv)
@@ -363,6 +401,27 @@ static struct listen_options listen_on(const struct config *config, uint16_t por
                                    .inherited_n = inherited_n};
 }
 
+static int open_sync(struct serve *sv, struct err *err)
+{
+    const struct config *config = sv->in->config;
+    struct hub_options hub = {.feed = {.url = config->database.conninfo,
+                                       .require_ssl = config->database.require_ssl,
+                                       .folder = config->data,
+                                       .window = config->wal_window},
+                              .client = sv->client,
+                              .changed = on_hub_changed,
+                              .ctx = sv};
+    if (auth_rules_new(&config->auth, &sv->tokens, err) < 0) {
+        return -1;
+    }
+    hub.tokens = sv->tokens;
+    sv->hub = hub_new(sv->loop, &hub);
+    struct sync_server_options sync = {
+        .service = &client_service, .hub = sv->hub, .instance = str_c(config->instance_id)};
+    sv->sync = sync_server_new(sv->loop, api_server(sv->api), &sync);
+    return 0;
+}
+
 static int open_ports(struct serve *sv, struct err *err)
 {
     const struct config *config = sv->in->config;
@@ -392,7 +451,7 @@ static int open_ports(struct serve *sv, struct err *err)
     if (api_new(sv->loop, &api, &sv->api, err) < 0) {
         return err_context(err, "HTTP_PORT");
     }
-    return 0;
+    return open_sync(sv, err);
 }
 
 static void close_all(struct serve *sv)
@@ -404,12 +463,19 @@ static void close_all(struct serve *sv)
     install_cancel(sv->install);
     watchman_free(sv->watchman);
     api_free(sv->api);
+    sync_server_free(sv->sync);
+    hub_free(sv->hub);
+    token_rules_free(sv->tokens);
     proxy_free(sv->proxy);
     pg_client_free(sv->client);
     timer_free(sv->retry);
     timer_free(sv->drain_timer);
     timer_free(sv->watchdog);
     loop_free(sv->loop);
+    if (sv->secret) {
+        mem_wipe(sv->secret, strlen(sv->secret));
+        free(sv->secret);
+    }
     findings_deinit(&sv->api_state.drift);
     findings_deinit(&sv->api_state.unusable);
 }

@@ -327,6 +327,11 @@ uint16_t api_port(const struct api *api)
     return http_server_port(api->server);
 }
 
+struct http_server *api_server(const struct api *api)
+{
+    return api->server;
+}
+
 void api_free(struct api *api)
 {
     if (!api) {

@@ -45,5 +45,6 @@ struct api_options {
 MUST_USE int api_new(struct loop *loop, const struct api_options *options, struct api **out_api,
                      struct err *err);
 uint16_t api_port(const struct api *api);
+struct http_server *api_server(const struct api *api); /* for what else is served on its port */
 /* Drops all connections. Takes NULL. */
 void api_free(struct api *api);

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/flow.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "hub/hub_impl.h"
+#include "net/loop.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { TRANSACTIONS_A_TURN = 256, BYTES_A_TURN = 1024 * 1024, KEY_TEXT = 64 * 1024 * 1024 };
+
+struct flow {
+    struct flow *next, **prev; /* of the hub's */
+    struct hub *hub;
+    struct plan *plan;
+    struct view *view;
+    struct buf key; /* equal for equal views */
+    char *user;
+    lsn_t position;
+    enum flow_state state;
+    struct client *clients;
+    bool running;               /* run() is posted */
+    size_t transactions, bytes; /* of this turn */
+
+    /* The transaction being applied. */
+    struct arena arena;
+    struct txn_head head;
+    bool migrates;
+    struct read *read;
+};
+
+const char *flow_state_name(enum flow_state state)
+{
+    static const char *const names[] = {"catching up", "reading", "live"};
+    return names[state];
+}
+
+static void set_state(struct flow *s, enum flow_state state)
+{
+    s->state = state;
+}
+
+static void run(void *ctx);
+
+static void run_soon(struct flow *s)
+{
+    if (!s->running) {
+        s->running = true;
+        loop_post(s->hub->loop, run, s);
+    }
+}
+
+/* --- clients --- */
+
+void flow_add(struct flow *s, struct client *c)
+{
+    c->next_in_flow = s->clients;
+    c->prev_in_flow = &s->clients;
+    if (s->clients) {
+        s->clients->prev_in_flow = &c->next_in_flow;
+    }
+    s->clients = c;
+    c->flow = s;
+}
+
+static void unlink_client(struct client *c)
+{
+    *c->prev_in_flow = c->next_in_flow;
+    if (c->next_in_flow) {
+        c->next_in_flow->prev_in_flow = c->prev_in_flow;
+    }
+    c->flow = NULL;
+}
+
+void flow_remove(struct flow *s, struct client *c)
+{
+    unlink_client(c);
+    run_soon(s); /* which frees it when nobody is left */
+}
+
+static bool someone_is_full(const struct flow *s)
+{
+    for (const struct client *c = s->clients; c; c = c->next_in_flow) {
+        if (client_is_full(c)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the clients hold is of no use any more, or cannot be kept up to date. */
+static void lose_clients(struct flow *s, bool forget, const char *why)
+{
+    while (s->clients) {
+        struct client *c = s->clients;
+        if (forget) {
+            client_forget_subscriptions(c);
+        }
+        unlink_client(c);
+        client_drop(c, why);
+    }
+    run_soon(s);
+}
+
+/* --- what a transaction brings --- */
+
+static void finish_transaction(struct flow *s)
+{
+    s->position = s->head.end_lsn;
+    arena_reset(&s->arena);
+}
+
+static void deliver(struct flow *s, const struct view_ops *ops)
+{
+    if (ops->n > 0 || s->migrates) {
+        client_deliver_all(s->hub, s->clients, s->plan->model, &s->head, s->migrates, ops);
+    }
+    finish_transaction(s);
+}
+
+static void on_read_failed(void *ctx, enum read_failure how, const struct err *err)
+{
+    struct flow *s = ctx;
+    read_free(take_ptr(&s->read));
+    log_warning(NULL, "sync: rows that move into view cannot be read: %s", err->msg);
+    lose_clients(s, how == READ_REFUSED, "rows cannot be read");
+}
+
+static void next_need(struct flow *s)
+{
+    const struct view_need *need = view_next_need(s->view);
+    struct view_ops ops;
+    struct err err;
+    if (need) {
+        read_need(s->read, s->plan->forest, str_c(s->user), need);
+        return;
+    }
+    read_free(take_ptr(&s->read));
+    if (view_finish(s->view, &ops, &err) < 0) {
+        log_error(NULL, "sync: %s", err.msg);
+        lose_clients(s, true, "a transaction cannot be applied");
+        return;
+    }
+    deliver(s, &ops);
+    set_state(s, FLOW_CATCHING_UP);
+    for (struct client *c = s->clients; c; c = c->next_in_flow) {
+        client_go_on_soon(c); /* some may have waited to leave */
+    }
+    run_soon(s);
+}
+
+static void on_ready(void *ctx)
+{
+    next_need(ctx);
+}
+
+static void on_row(void *ctx, const struct value *row)
+{
+    struct flow *s = ctx;
+    view_feed(s->view, row);
+}
+
+static const struct read_events read_events = {on_ready, on_row, on_ready, on_read_failed};
+
+static void start_reading(struct flow *s)
+{
+    size_t n;
+    const struct table *const *tables = view_tables(s->view, &n);
+    set_state(s, FLOW_READING);
+    s->read = read_start(s->hub->reads, s->head.end_lsn, tables, n, &read_events, s);
+}
+
+/* The schema after the transaction, for the view and for what it says of its rows. */
+static bool migrate(struct flow *s)
+{
+    struct plan *plan = plan_again(s->plan, versions_model(s->hub->versions, s->head.end_lsn));
+    if (!plan) {
+        return false; /* a table is not open for sync any more */
+    }
+    if (!view_set_forest(s->view, plan->forest)) {
+        plan_unref(plan);
+        return false;
+    }
+    plan_unref(s->plan);
+    s->plan = plan;
+    buf_reset(&s->key);
+    forest_put_key(plan->forest, str_c(s->user), &s->key);
+    return true;
+}
+
+/* False: the flow is at an end, or waits. */
+static bool apply(struct flow *s, const struct txn_head *head, struct str record,
+                  const struct txn_facts *facts)
+{
+    struct view_ops ops;
+    struct err err;
+    s->head = *head;
+    s->migrates = facts->migrates;
+    if (s->migrates && !migrate(s)) {
+        lose_clients(s, true, "the schema has changed under a subscription");
+        return false;
+    }
+    if (view_keeps_index(s->view)) {
+        record = arena_str(&s->arena, record); /* while rows are read the log may let go of it */
+    }
+    switch (view_apply(s->view, record, &s->hub->past.relations, &s->arena, &ops, &err)) {
+    case VIEW_DONE:
+        deliver(s, &ops);
+        return true;
+    case VIEW_NEEDS:
+        start_reading(s);
+        return false;
+    case VIEW_RESYNC:
+        lose_clients(s, true, "a table was truncated");
+        return false;
+    default:
+        log_error(NULL, "sync: transaction at " LSN_FMT ": %s", LSN_ARG(head->end_lsn), err.msg);
+        lose_clients(s, true, "a transaction cannot be applied");
+        return false;
+    }
+}
+
+bool flow_concerned(const struct flow *s, const struct txn_facts *facts)
+{
+    for (size_t i = 0; i < facts->n; i++) {
+        const struct relation *r = relations_get(&s->hub->past.relations, facts->relations[i]);
+        if (r && view_concerns(s->view, r)) {
+            return true;
+        }
+    }
+    return facts->migrates || facts->more;
+}
+
+void flow_take(struct flow *s, const struct txn_head *head, struct str record, const struct txn_facts *facts)
+{
+    if (s->state == FLOW_LIVE && s->clients && flow_concerned(s, facts)) {
+        apply(s, head, record, facts);
+    }
+}
+
+/* --- catching up --- */
+
+static int take_past(void *ctx, lsn_t lsn, struct str record, struct err *err)
+{
+    struct flow *s = ctx;
+    struct txn_head head;
+    struct txn_facts facts;
+    if (txn_read_head(record, &head, err) < 0 ||
+        txn_facts_read(&s->hub->past.relations, record, &facts, err) < 0) {
+        return -1;
+    }
+    if (!flow_concerned(s, &facts)) {
+        s->position = lsn;
+    } else if (!apply(s, &head, record, &facts)) {
+        return 0;
+    }
+    s->bytes += record.n;
+    return ++s->transactions < TRANSACTIONS_A_TURN && s->bytes < BYTES_A_TURN && !someone_is_full(s);
+}
+
+static void go_live(struct flow *s)
+{
+    struct flow *other = hub_live_flow(s->hub, buf_str(&s->key));
+    if (!other) {
+        set_state(s, FLOW_LIVE);
+        return;
+    }
+    while (s->clients) {
+        struct client *c = s->clients;
+        unlink_client(c);
+        flow_add(other, c);
+    }
+    flow_free(s);
+}
+
+static void run(void *ctx)
+{
+    struct flow *s = ctx;
+    struct err err;
+    s->running = false;
+    if (!s->clients) {
+        flow_free(s);
+        return;
+    }
+    if (s->state != FLOW_CATCHING_UP || someone_is_full(s)) {
+        return;
+    }
+    s->transactions = 0;
+    s->bytes = 0;
+    switch (past_walk(&s->hub->past, s->position, take_past, s, &err)) {
+    case PAST_END:
+        go_live(s);
+        return;
+    case PAST_STOPPED:
+        if (s->state == FLOW_CATCHING_UP) {
+            run_soon(s);
+        }
+        return;
+    case PAST_GONE:
+        lose_clients(s, false, "too far behind: the log does not reach back any more");
+        return;
+    default:
+        log_error(NULL, "sync: the log cannot be read: %s", err.msg);
+        lose_clients(s, false, "the log cannot be read");
+    }
+}
+
+void flow_go_on(struct flow *s)
+{
+    if (s->state == FLOW_CATCHING_UP) {
+        run_soon(s);
+    }
+}
+
+/* --- life --- */
+
+struct flow *flow_new(struct hub *hub, struct plan *plan, struct view *view, struct str user, lsn_t position)
+{
+    struct flow *s = mem_zalloc(sizeof *s);
+    s->hub = hub;
+    s->plan = plan;
+    s->view = view;
+    s->user = mem_strndup(user.p, user.n);
+    buf_init(&s->key, KEY_TEXT);
+    forest_put_key(plan->forest, user, &s->key);
+    s->position = position;
+    s->next = hub->flows;
+    s->prev = &hub->flows;
+    if (s->next) {
+        s->next->prev = &s->next;
+    }
+    hub->flows = s;
+    run_soon(s);
+    return s;
+}
+
+void flow_free(struct flow *s)
+{
+    assert(!s->clients);
+    *s->prev = s->next;
+    if (s->next) {
+        s->next->prev = s->prev;
+    }
+    loop_post_forget(s->hub->loop, s);
+    read_free(s->read);
+    view_free(s->view);
+    plan_unref(s->plan);
+    arena_deinit(&s->arena);
+    buf_deinit(&s->key);
+    free(s->user);
+    free(s);
+}
+
+enum flow_state flow_state(const struct flow *s)
+{
+    return s->state;
+}
+
+lsn_t flow_position(const struct flow *s)
+{
+    return s->state == FLOW_LIVE ? s->hub->position : s->position;
+}
+
+struct plan *flow_plan(const struct flow *s)
+{
+    return s->plan;
+}
+
+struct str flow_key(const struct flow *s)
+{
+    return buf_str(&s->key);
+}
+
+struct flow *flow_next(const struct flow *s)
+{
+    return s->next;
+}
+
+bool flow_at_rest(const struct flow *s)
+{
+    return s->state != FLOW_READING;
+}
+
+struct view *flow_take_view(struct flow *s, struct client *c)
+{
+    if (s->clients != c || c->next_in_flow || !flow_at_rest(s)) {
+        return NULL;
+    }
+    return take_ptr(&s->view);
+}

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Transactions are handed on in the order in which they come. One that records a migration waits, with all
+ * behind it, until the log has it: what it means is read from there.
+ */
+#include "hub/hub_impl.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/loop.h"
+#include "pg/login.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* --- handing on --- */
+
+struct flow *hub_live_flow(const struct hub *hub, struct str key)
+{
+    for (struct flow *s = hub->flows; s; s = flow_next(s)) {
+        if (flow_state(s) == FLOW_LIVE && str_eq(flow_key(s), key)) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+/* Migrations that the log has and we have not. One that cannot be rendered is left out, and clients go on
+ * without it. */
+static int read_versions(struct hub *hub, struct err *err)
+{
+    struct txlog_reader reader;
+    struct txlog_migration m;
+    CLEANUP(arena_deinit) struct arena a = ARENA_INIT;
+    uint64_t seq = versions_last_seq(hub->versions);
+    int rc;
+    if (txlog_read_begin(hub->past.log, &reader, err) < 0) {
+        return -1;
+    }
+    while ((rc = txlog_next_migration(&reader, seq, &a, &m, err)) == 1) {
+        bool added;
+        struct err why;
+        if (versions_add(hub->versions, &m, &added, &why) < 0) {
+            log_error(NULL, "sync: clients do not get migration %.*s: %s", STR_ARG(m.version), why.msg);
+        }
+        seq = m.seq;
+        arena_reset(&a);
+    }
+    txlog_read_end(&reader);
+    return rc;
+}
+
+static void tell_markers(const struct hub *hub, struct str record)
+{
+    struct txn_cursor cursor = txn_changes(record);
+    struct change change;
+    struct err err;
+    while (txn_next(&cursor, &change, &err) == 1) {
+        if (change.kind == CHANGE_MESSAGE) {
+            marker_came(hub->marker, change.prefix, change.content);
+        }
+    }
+}
+
+static void set_position(struct hub *hub, lsn_t position)
+{
+    hub->position = position;
+    hub->past.until = position;
+}
+
+static void hand_on(struct hub *hub, struct txn *t, const struct txn_facts *facts)
+{
+    const struct txn_head *head = txn_head(t);
+    struct flow *next;
+    recent_add(hub->recent, t);
+    for (struct flow *s = hub->flows; s; s = next) {
+        next = flow_next(s);
+        flow_take(s, head, txn_bytes(t), facts);
+    }
+    set_position(hub, head->end_lsn);
+    tell_markers(hub, txn_bytes(t));
+}
+
+/* False: it has to wait for the log. */
+static bool take_first(struct hub *hub)
+{
+    struct txn *t = hub->queue[hub->queue_head];
+    struct txn_facts facts;
+    struct err err;
+    if (txn_facts_read(&hub->past.relations, txn_bytes(t), &facts, &err) < 0) {
+        log_error(NULL, "sync: %s", err.msg);
+    }
+    if (facts.migrates) {
+        if (txn_head(t)->end_lsn > hub->durable) {
+            return false;
+        }
+        if (read_versions(hub, &err) < 0) {
+            log_error(NULL, "sync: migrations cannot be read from the log: %s", err.msg);
+        }
+    }
+    hand_on(hub, t, &facts);
+    txn_unref(t);
+    hub->queue_head++;
+    hub->queue_n--;
+    return true;
+}
+
+static void drain(struct hub *hub)
+{
+    while (hub->queue_n > 0) {
+        if (!take_first(hub)) {
+            return;
+        }
+    }
+    hub->queue_head = 0;
+    if (hub->seen > hub->position) {
+        set_position(hub, hub->seen);
+    }
+    recent_forget(hub->recent, hub->durable);
+}
+
+static void enqueue(struct hub *hub, struct txn *t)
+{
+    if (hub->queue_head > hub->queue_n) {
+        memmove(hub->queue, hub->queue + hub->queue_head, hub->queue_n * sizeof(struct txn *));
+        hub->queue_head = 0;
+    }
+    if (hub->queue_head + hub->queue_n == hub->queue_cap) {
+        hub->queue_cap = hub->queue_cap * 2 + 64;
+        hub->queue = mem_realloc(hub->queue, hub->queue_cap * sizeof(struct txn *));
+    }
+    hub->queue[hub->queue_head + hub->queue_n++] = txn_ref(t);
+}
+
+static void drop_queue(struct hub *hub, lsn_t up_to)
+{
+    while (hub->queue_n > 0 && txn_head(hub->queue[hub->queue_head])->end_lsn <= up_to) {
+        txn_unref(hub->queue[hub->queue_head++]);
+        hub->queue_n--;
+    }
+    if (hub->queue_n == 0) {
+        hub->queue_head = 0;
+    }
+}
+
+/* --- the feed --- */
+
+static void on_batch(void *ctx, const struct feed_batch *batch)
+{
+    struct hub *hub = ctx;
+    for (size_t i = 0; i < batch->relations_n; i++) {
+        relations_put(&hub->past.relations, relation_copy(batch->relations[i]));
+    }
+    for (size_t i = 0; i < batch->n; i++) {
+        enqueue(hub, batch->txns[i]);
+    }
+    hub->seen = batch->position;
+    if (hub->ready) {
+        drain(hub);
+    }
+}
+
+static void on_durable(void *ctx, lsn_t lsn)
+{
+    struct hub *hub = ctx;
+    hub->durable = lsn;
+    if (hub->ready) {
+        recent_forget(hub->recent, lsn);
+        drain(hub);
+    } else {
+        drop_queue(hub, lsn); /* is read from the log, once that reaches the present */
+    }
+}
+
+static void tell_change(const struct hub *hub)
+{
+    if (hub->options.changed) {
+        hub->options.changed(hub->options.ctx);
+    }
+}
+
+static int read_log(struct hub *hub, lsn_t *out_position, struct err *err)
+{
+    struct txlog_reader reader;
+    if (txlog_read_begin(hub->past.log, &reader, err) < 0) {
+        return -1;
+    }
+    int rc = txlog_read_relations(&reader, &hub->past.relations, err);
+    *out_position = reader.head.position;
+    txlog_read_end(&reader);
+    return rc < 0 ? -1 : read_versions(hub, err);
+}
+
+static void on_ready(void *ctx)
+{
+    struct hub *hub = ctx;
+    struct err err;
+    lsn_t position;
+    if (hub->position == 0) {
+        if (read_log(hub, &position, &err) < 0) {
+            log_error(NULL, "sync: the log cannot be read: %s", err.msg);
+            return;
+        }
+        set_position(hub, position);
+        drop_queue(hub, position);
+        hub->seen = hub->seen > position ? hub->seen : position;
+        hub->durable = position;
+    }
+    hub->ready = true;
+    hub->trouble[0] = '\0';
+    drain(hub);
+    log_info(NULL, "sync: ready at " LSN_FMT " migrations=%zu", LSN_ARG(hub->position),
+             versions_count(hub->versions));
+    tell_change(hub);
+}
+
+static void on_down(void *ctx, const char *reason)
+{
+    struct hub *hub = ctx;
+    log_warning(NULL, "sync: no changes come from the database: %s", reason);
+    snprintf(hub->trouble, sizeof hub->trouble, "%s", reason); /* clients stay: what is lost is only time */
+    tell_change(hub);
+}
+
+static void close_clients(struct hub *hub, enum sync_end why)
+{
+    while (hub->clients) {
+        client_end(hub->clients, why);
+    }
+}
+
+static void on_reset(void *ctx, const char *reason)
+{
+    struct hub *hub = ctx;
+    log_warning(NULL, "sync: the log begins anew, clients have to load their data again: %s", reason);
+    close_clients(hub, SYNC_END_TROUBLE);
+    known_reset(hub->known);
+    drop_queue(hub, UINT64_MAX);
+    recent_reset(hub->recent);
+    versions_reset(hub->versions);
+    hub->ready = false;
+    set_position(hub, 0);
+    hub->durable = hub->seen = 0;
+}
+
+static const struct feed_events feed_events = {on_ready, on_down, on_batch, on_durable, on_reset};
+
+/* --- life --- */
+
+enum { SAVE_MS = 1000 };
+
+static void on_save_time(void *ctx)
+{
+    struct hub *hub = ctx;
+    known_save_dirty(hub->known);
+    timer_start(hub->saver, SAVE_MS);
+}
+
+struct hub *hub_new(struct loop *loop, const struct hub_options *options)
+{
+    struct hub *hub = mem_zalloc(sizeof *hub);
+    struct login_params params = {.url = options->feed.url, .require_ssl = options->feed.require_ssl};
+    hub->loop = loop;
+    hub->options = *options;
+    hub->recent = recent_new();
+    hub->past.recent = hub->recent;
+    hub->versions = versions_new();
+    hub->encoder = encoder_new();
+    hub->marker = marker_new(options->client);
+    hub->reads = reads_new(loop, &params, &hub->past, hub->marker);
+    hub->saver = timer_new(loop, on_save_time, hub);
+    return hub;
+}
+
+int hub_follow(struct hub *hub, struct err *err)
+{
+    if (hub->feed) {
+        return 0;
+    }
+    if (feed_new(hub->loop, &hub->options.feed, &feed_events, hub, &hub->feed, err) < 0) {
+        return -1;
+    }
+    hub->past.log = feed_log(hub->feed);
+    hub->known = known_clients_new(hub->feed, client_saved);
+    timer_start(hub->saver, SAVE_MS);
+    return 0;
+}
+
+void hub_free(struct hub *hub)
+{
+    if (!hub) {
+        return;
+    }
+    close_clients(hub, SYNC_END_STOPPING);
+    while (hub->flows) {
+        flow_free(hub->flows);
+    }
+    timer_free(hub->saver);
+    reads_free(hub->reads);
+    marker_free(hub->marker);
+    known_clients_free(hub->known);
+    feed_free(hub->feed);
+    encoder_free(hub->encoder);
+    drop_queue(hub, UINT64_MAX);
+    recent_free(hub->recent);
+    versions_free(hub->versions);
+    relations_deinit(&hub->past.relations);
+    free(hub->queue);
+    free(hub);
+}
+
+bool hub_is_ready(const struct hub *hub)
+{
+    return hub->ready;
+}
+
+const char *hub_trouble(const struct hub *hub)
+{
+    return *hub->trouble ? hub->trouble : NULL;
+}
+
+void hub_stats(const struct hub *hub, struct hub_stats *out)
+{
+    *out = hub->stats;
+    if (hub->feed) {
+        feed_stats(hub->feed, &out->feed);
+    }
+    for (const struct flow *s = hub->flows; s; s = flow_next(s)) {
+        out->flows++;
+    }
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder know of each other. */
+#pragma once
+
+#include "hub/client.h"
+#include "hub/flow.h"
+#include "hub/hub.h"
+#include "hub/join.h"
+#include "hub/marker.h"
+#include "hub/past.h"
+#include "hub/reads.h"
+#include "hub/versions.h"
+
+struct hub {
+    struct loop *loop;
+    struct hub_options options;
+    struct feed *feed; /* NULL: not followed yet */
+    bool ready;        /* the log reaches the present */
+    char trouble[600]; /* why nothing comes; "" */
+    struct past past;
+    struct recent *recent; /* the past's */
+    struct versions *versions;
+    struct marker *marker;
+    struct reads *reads;
+    lsn_t position; /* everything up to here has been handed to the live flows */
+    lsn_t seen;     /* ... when nothing is queued */
+    lsn_t durable;
+    struct txn **queue; /* come, but not yet handed on: queue[head], … */
+    size_t queue_head, queue_n, queue_cap;
+    struct flow *flows;
+    struct client *clients;
+    struct known_clients *known;
+    struct encoder *encoder;
+    struct timer *saver; /* writes what is dirty, now and then */
+    struct hub_stats stats;
+};
+
+/* NULL: there is none. */
+struct flow *hub_live_flow(const struct hub *hub, struct str key);
+int txn_facts_read(const struct relations *relations, struct str record, struct txn_facts *out_facts,
+                   struct err *err);
+
+void client_saved(struct client *c);
+
+/* The need of a view, as a query of a read. */
+static inline void read_need(struct read *r, const struct forest *forest, struct str user,
+                             const struct view_need *need)
+{
+    const struct layer *layer = &forest->layers[need->layer];
+    if (need->whole) {
+        read_whole(r, layer, user);
+    } else {
+        read_keys(r, layer, user, need->keys, need->n);
+    }
+}
