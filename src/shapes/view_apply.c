@@ -118,6 +118,7 @@ static void note(struct view *v, struct vtable *t, const struct value *old, cons
         }
         row = matters ? add_changed(v, t, key, hash) : NULL;
     }
+    t->unnoted = t->unnoted || (!row && !new);
     if (row) {
         row->old = keep(v, t, old);
         row->new = keep(v, t, new);
@@ -148,6 +149,7 @@ static int gather_row(struct view *v, const struct rowmap *map, const struct cha
 
 static void truncate_table(struct view *v, struct vtable *t)
 {
+    t->unnoted = true;
     for (struct touched *row = t->changed; row; row = row->sibling) {
         row->new = NULL;
     }
@@ -211,6 +213,12 @@ static int gather(struct view *v, struct str txn, const struct relations *relati
 
 /* --- changed rows in their layers --- */
 
+/* The row is new in the database, so nothing can have referred to it. */
+static bool is_fresh(const struct touched *t)
+{
+    return t->changed && !t->old && !t->table->unnoted;
+}
+
 static void change_top(struct view *v, struct vlayer *l, struct touched *t)
 {
     bool was = t->old && layer_admits(l->layer, v->user, t->old);
@@ -222,7 +230,7 @@ static void change_top(struct view *v, struct vlayer *l, struct touched *t)
     } else if (was) {
         ties_let_go(v, l, t->old);
     } else if (is) {
-        ties_hold(v, l, t->new, !t->old);
+        ties_hold(v, l, t->new, is_fresh(t));
     }
 }
 
@@ -273,7 +281,7 @@ static void enter(struct view *v, struct vlayer *l, struct touched *t, struct an
         t->row = add_row(v, l->table, t->new, t->top);
     }
     row_put_in(t->row, l, a);
-    ties_hold(v, l, t->new, t->changed && !t->old);
+    ties_hold(v, l, t->new, is_fresh(t));
 }
 
 static void leave(struct view *v, struct vlayer *l, struct touched *t)
@@ -586,6 +594,9 @@ void view_end_work(struct view *v)
 
 static void begin_work(struct view *v, struct arena *a)
 {
+    for (uint32_t i = 0; v->n_groups > 0 && i < v->n_tables; i++) {
+        v->tables[i].unnoted = false;
+    }
     v->work = WORK_APPLY;
     v->a = a;
     v->changed = (struct touched_list){NULL, &v->changed.first};

@@ -86,6 +86,7 @@ struct vtable {
     /* While something is under way: */
     struct keytable touched; /* struct touched */
     struct touched *changed, **changed_end;
+    bool unnoted; /* rows that were there have gone unnoted: what seems to be new may have been there */
 };
 
 /* A row that a transaction changes, or that moves or leaves because of it. In the arena. */

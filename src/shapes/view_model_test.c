@@ -71,7 +71,18 @@ static void keep_row(struct value *out, const struct value *row, size_t n)
 
 static struct str random_where(struct bench *b)
 {
-    return roll(b, 2) ? str_c("") : str_c(arena_printf(&b->a, "this.kind = '%u'", roll(b, KINDS)));
+    unsigned kind = roll(b, KINDS);
+    switch (roll(b, 8)) {
+    case 0:
+        return str_c(arena_printf(&b->a, "this.kind = '%u' OR this.kind IS NULL", kind));
+    case 1:
+        return str_c(arena_printf(&b->a, "NOT this.kind IN ('1', '%u')", kind));
+    case 2:
+    case 3:
+        return str_c(arena_printf(&b->a, "this.kind = '%u'", kind));
+    default:
+        return STR("");
+    }
 }
 
 static const struct shape_select *random_select(struct bench *b, const struct table *t, bool to_one,
