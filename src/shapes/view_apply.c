@@ -234,25 +234,24 @@ static void change_top(struct view *v, struct vlayer *l, struct touched *t)
     }
 }
 
+/* The row in the index, which is as the log says it was; else the view is that of another database. */
 static void find_kept_row(struct view *v, struct touched *t)
 {
     struct vtable *table = t->table;
-    struct str key = {t->key, t->k.n};
-    t->row = row_find(table, key, t->k.hash);
-    if (!t->row) {
+    const uint32_t *kept = table->kept;
+    struct row *r = row_find(table, (struct str){t->key, t->k.n}, t->k.hash);
+    if (!r) {
+        return;
+    }
+    if (!t->old || !key_equal(t->old, kept, row_kept(table, r), kept, table->n_kept)) {
+        v->wrong = true;
         return;
     }
     t->was_visible = true;
-    if (t->new && !key_equal(t->old, table->kept, t->new, table->kept, table->n_kept)) {
-        t->row = row_replace(v, table, t->row, t->new);
+    if (t->new && !key_equal(t->old, kept, t->new, kept, table->n_kept)) {
+        r = row_replace(v, table, r, t->new);
     }
-}
-
-/* A row in the index that the log says was not there: `old` is missing. */
-static void check_agreement(struct view *v, const struct touched *t)
-{
-    v->wrong = v->wrong || (t->table->n_joins > 0 && !t->old &&
-                            row_find(t->table, (struct str){t->key, t->k.n}, t->k.hash));
+    t->row = r;
 }
 
 static void change_tops(struct view *v)
@@ -261,8 +260,7 @@ static void change_tops(struct view *v)
         for (uint32_t i = 0; i < t->table->n_tops; i++) {
             change_top(v, t->table->tops[i], t);
         }
-        check_agreement(v, t);
-        if (t->table->n_joins > 0 && !v->wrong) {
+        if (t->table->n_joins > 0) {
             find_kept_row(v, t);
         }
     }

@@ -7,6 +7,7 @@
  *   shapes_view_model_test [seed [steps]]
  */
 #include "shapes/view_fixture.h"
+#include "shapes/view_index.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -571,6 +572,8 @@ static void restart(struct bench *b)
             check_equal(&wanted, &got, "loaded at an earlier position");
         }
         replay(b, v, from);
+        assert_int_equal(v->bytes,
+                         b->view->bytes); /* the same rows and keys, at least as many bytes of them */
         view_free(v);
         b->reloads++;
     }
