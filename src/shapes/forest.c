@@ -251,8 +251,9 @@ const struct forest *forest_build(struct arena *a, const struct schema *model, s
     }
     f->layers = b.layers;
     f->n_layers = b.n;
+    assert(!key.overflow);
     f->key = arena_str(a, buf_str(&key));
-    return key.overflow ? NULL : f;
+    return f;
 }
 
 const struct forest_table *forest_table(const struct forest *f, struct str schema, struct str name)

@@ -229,61 +229,69 @@ static void keys_of_any_text(void **state)
     }
 }
 
+struct sample {
+    const char *type, *values[2];
+};
+
+/* "up" with both values as keys, "down" with rows that refer to them. */
+static void make_tables(struct bench *b, const struct sample *s, const char *up, const char *down)
+{
+    struct arena *fx = &b->a;
+    const char *id = arena_printf(fx, "id:%s", s->type);
+    struct fx_shape_table tables[] = {
+        {up, id, "id", ""},
+        {down, arena_printf(fx, "%s up:%s", id, s->type), "id", arena_printf(fx, "up > %s id", up)}};
+    const char *type = arena_printf(fx, "%s\"%s\"", *s->type == 'M' ? "public." : "", s->type);
+    run(b, arena_printf(fx, "CREATE TABLE public.\"%s\" (id %s PRIMARY KEY)", up, type));
+    run(b, arena_printf(fx, "CREATE TABLE public.\"%s\" (id %s PRIMARY KEY, up %s REFERENCES public.\"%s\")",
+                        down, type, type, up));
+    for (size_t k = 0; k < 2; k++) {
+        const char *v = sql_literal(fx, str_c(s->values[k]));
+        run(b, arena_printf(fx, "INSERT INTO public.\"%s\" VALUES (%s)", up, v));
+        run(b, arena_printf(fx, "INSERT INTO public.\"%s\" VALUES (%s, %s)", down, v, v));
+    }
+    fx_add_tables(&b->model, tables, ARRAY_LEN(tables));
+}
+
+static void check_keys(struct bench *b, const struct sample *s)
+{
+    struct arena *fx = &b->a;
+    const char *up = arena_printf(fx, "up_%s", s->type), *down = arena_printf(fx, "down_%s", s->type);
+    struct value keys[] = {value(s->values[0]), value(s->values[1])};
+    make_tables(b, s, up, down);
+    const struct layer *one = compile(b, SELECT(down, ""), 1);
+    fetch_keys(b, one, keys, 2);
+    assert_int_equal(b->n, 2);
+    fetch_keys(b, one, keys, 1);
+    expect_column(b, 0, arena_printf(fx, "<%s>", s->values[0]));
+    const struct layer *many = compile(b, SELECT(up, "", INCLUDE("up", SELECT(down, ""))), 1);
+    fetch_keys(b, many, keys + 1, 1);
+    expect_column(b, 1, arena_printf(fx, "<%s>", s->values[1]));
+}
+
 static void keys_of_any_type(void **state)
 {
-    struct bench *b = *state;
-    struct arena *fx = &b->a;
-    static const char *const types[][3] = {
-        {"int2", "-7", "32767"},
-        {"int4", "0", "-2147483648"},
-        {"int8", "1", "9223372036854775807"},
-        {"float4", "0.1", "NaN"},
-        {"float8", "0.30000000000000004", "-Infinity"},
-        {"bool", "t", "f"},
-        {"varchar", "a\"\\", "NULL"},
-        {"uuid", "6a1c9b8e-1f5d-4c53-9c0e-8f3a1b2c3d4e", "00000000-0000-0000-0000-000000000000"},
-        {"date", "2024-02-29", "infinity"},
-        {"time", "23:59:59.5", "00:00:00"},
-        {"timestamp", "2024-02-29 00:00:00.000001", "0044-03-15 00:00:00 BC"},
-        {"timestamptz", "2024-02-29 00:00:00+00", "-infinity"},
-        {"bytea", "\\x", "\\x5c22007b"},
-        {"jsonb", "{\"a\": [\"\\\"\", null]}", "null"},
-        {"Mood", "so so", "it's {\"ok\"}\\"},
+    static const struct sample samples[] = {
+        {"int2", {"-7", "32767"}},
+        {"int4", {"0", "-2147483648"}},
+        {"int8", {"1", "9223372036854775807"}},
+        {"float4", {"0.1", "NaN"}},
+        {"float8", {"0.30000000000000004", "-Infinity"}},
+        {"bool", {"t", "f"}},
+        {"varchar", {"a\"\\", "NULL"}},
+        {"uuid", {"6a1c9b8e-1f5d-4c53-9c0e-8f3a1b2c3d4e", "00000000-0000-0000-0000-000000000000"}},
+        {"date", {"2024-02-29", "infinity"}},
+        {"time", {"23:59:59.5", "00:00:00"}},
+        {"timestamp", {"2024-02-29 00:00:00.000001", "0044-03-15 00:00:00 BC"}},
+        {"timestamptz", {"2024-02-29 00:00:00+00", "-infinity"}},
+        {"bytea", {"\\x", "\\x5c22007b"}},
+        {"jsonb", {"{\"a\": [\"\\\"\", null]}", "null"}},
+        {"Mood", {"so so", "it's {\"ok\"}\\"}},
     };
+    struct bench *b = *state;
     run(b, "CREATE TYPE public.\"Mood\" AS ENUM ('so so', E'it''s {\"ok\"}\\\\', 'other')");
-    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-        const char *up = arena_printf(fx, "up_%s", types[i][0]),
-                   *down = arena_printf(fx, "down_%s", types[i][0]);
-        const char *key = arena_printf(fx, "id:%s", types[i][0]);
-        struct fx_shape_table tables[] = {
-            {up, key, "id", ""},
-            {down, arena_printf(fx, "%s up:%s", key, types[i][0]), "id", arena_printf(fx, "up > %s id", up)}};
-        bool is_enum = *types[i][0] == 'M';
-        run(b, arena_printf(fx, "CREATE TABLE public.\"%s\" (id %s\"%s\" PRIMARY KEY)", up,
-                            is_enum ? "public." : "", types[i][0]));
-        run(b,
-            arena_printf(
-                fx,
-                "CREATE TABLE public.\"%s\" (id %s\"%s\" PRIMARY KEY, up %s\"%s\" REFERENCES public.\"%s\")",
-                down, is_enum ? "public." : "", types[i][0], is_enum ? "public." : "", types[i][0], up));
-        struct value keys[2];
-        for (size_t k = 0; k < 2; k++) {
-            keys[k] = value(types[i][k + 1]);
-            const char *text = sql_literal(fx, str_c(types[i][k + 1]));
-            run(b, arena_printf(
-                       fx, "INSERT INTO public.\"%s\" VALUES (%s); INSERT INTO public.\"%s\" VALUES (%s, %s)",
-                       up, text, down, text, text));
-        }
-        fx_add_tables(&b->model, tables, ARRAY_LEN(tables));
-        const struct layer *one = compile(b, SELECT(down, ""), 1);
-        fetch_keys(b, one, keys, 2);
-        assert_int_equal(b->n, 2);
-        fetch_keys(b, one, keys, 1);
-        assert_int_equal(b->n, 1);
-        expect_column(b, 0, arena_printf(fx, "<%s>", types[i][1]));
-        const struct layer *many = compile(b, SELECT(up, "", INCLUDE("up", SELECT(down, ""))), 1);
-        fetch_keys(b, many, keys + 1, 1);
-        expect_column(b, 1, arena_printf(fx, "<%s>", types[i][2]));
+    for (size_t i = 0; i < ARRAY_LEN(samples); i++) {
+        check_keys(b, &samples[i]);
     }
 }
 

@@ -9,11 +9,17 @@
 #include "shapes/tree.h"
 #include "shapes/where.h"
 
+enum {
+    /* What a select adds to a forest's key besides its where: names, quotes doubled. */
+    MAX_KEY_HEAD = (SHAPE_MAX_KEY_COLUMNS + 2) * (2 * SHAPE_MAX_NAME + 3) + 64,
+    MAX_KEY = SHAPE_MAX_SELECTS * MAX_KEY_HEAD + SHAPE_MAX_WHERE_KEYS,
+};
+
 struct compiler {
     struct arena *a;
     const struct schema *model;
-    size_t selects, where_bytes; /* so far */
-    struct shape_fault fault;    /* of the request at hand */
+    size_t selects, where_bytes, where_key_bytes; /* so far */
+    struct shape_fault fault;                     /* of the request at hand */
 };
 
 static bool refuse(struct compiler *c, enum shape_fault_code code, const char *message)
@@ -78,11 +84,12 @@ static bool parse_where(struct compiler *c, struct str text, struct node *node)
     if (!where_parse(c->a, text, node->table, c->model, &node->where, &why)) {
         return refuse_where(c, &why);
     }
-    CLEANUP(buf_deinit) struct buf key = BUF_INIT(SHAPE_MAX_KEY);
+    CLEANUP(buf_deinit) struct buf key = BUF_INIT(SHAPE_MAX_WHERE_KEYS - c->where_key_bytes);
     where_put_key(node->where, &key);
     if (key.overflow) {
-        return refuse(c, SHAPE_INVALID_WHERE, "Where clause is too long");
+        return refuse(c, SHAPE_INVALID_WHERE, "Where clauses of all shapes are too long");
     }
+    c->where_key_bytes += key.n;
     node->where_key = arena_str(c->a, buf_str(&key));
     return true;
 }
@@ -265,16 +272,11 @@ enum shape_outcome shape_compile(struct arena *a, const struct schema *model,
             add_fault(&c, i, &faults);
         }
     }
-    if (faults.n == 0) {
-        node_prune(&root);
-        const struct forest *forest = forest_build(a, model, &root, SHAPE_MAX_KEY);
-        if (forest) {
-            *out_forest = forest;
-            return SHAPE_COMPILED;
-        }
-        refuse(&c, SHAPE_INVALID_WHERE, "Where clauses of all shapes are too long");
-        add_fault(&c, n - 1, &faults);
+    if (faults.n > 0) {
+        *out_faults = faults;
+        return SHAPE_REFUSED;
     }
-    *out_faults = faults;
-    return SHAPE_REFUSED;
+    node_prune(&root);
+    *out_forest = forest_build(a, model, &root, MAX_KEY);
+    return SHAPE_COMPILED;
 }

@@ -8,12 +8,12 @@
 #include "shapes/forest.h"
 
 enum {
-    SHAPE_MAX_NAME = 64,              /* bytes of a table's or a column's name */
-    SHAPE_MAX_KEY_COLUMNS = 32,       /* columns of a foreign key: PostgreSQL's INDEX_MAX_KEYS */
-    SHAPE_MAX_DEPTH = 32,             /* selects inside each other */
-    SHAPE_MAX_SELECTS = 1000,         /* in all requests of a forest; each makes one layer at most */
-    SHAPE_MAX_WHERES = 1024 * 1024,   /* bytes of all of a forest; one has bounds of its own */
-    SHAPE_MAX_KEY = 64 * 1024 * 1024, /* bytes of a forest's key */
+    SHAPE_MAX_NAME = 64,                    /* bytes of a table's or a column's name */
+    SHAPE_MAX_KEY_COLUMNS = 32,             /* columns of a foreign key: PostgreSQL's INDEX_MAX_KEYS */
+    SHAPE_MAX_DEPTH = 32,                   /* selects inside each other */
+    SHAPE_MAX_SELECTS = 1000,               /* in all requests of a forest; each makes one layer at most */
+    SHAPE_MAX_WHERES = 1024 * 1024,         /* bytes of all of a forest; one has bounds of its own */
+    SHAPE_MAX_WHERE_KEYS = 4 * 1024 * 1024, /* of their canonical texts, which a forest keeps */
 };
 
 /* A request as it came, decoded. */

@@ -513,6 +513,27 @@ static void too_long(void **state)
                         "Where clauses of all shapes are longer than 1048576 bytes");
 }
 
+/* Each where in bounds; what they are put together as is not. */
+static void too_long_in_canonical_form(void **state)
+{
+    struct bench *b = *state;
+    struct arena *fx = &b->a;
+    struct shape_request requests[12];
+    for (int i = 0; i < 12; i++) {
+        CLEANUP(buf_deinit) struct buf where = BUF_INIT(100000);
+        for (buf_printf(&where, "this.id IN ('%d'", i); where.n < 80000;) {
+            buf_put_c(&where, ",'x'");
+        }
+        buf_put_byte(&where, ')');
+        requests[i] = fx_request(SELECT("users", arena_str(fx, buf_str(&where)).p));
+    }
+    compile(b, requests, 1);
+    const struct forest *forest = NULL;
+    struct shape_faults faults = {0};
+    assert_int_equal(shape_compile(fx, &b->model, requests, 12, &forest, &faults), SHAPE_REFUSED);
+    assert_string_equal(faults.items[0].message.p, "Where clauses of all shapes are too long");
+}
+
 #define V(text)                \
     {                          \
         text, sizeof(text) - 1 \
@@ -590,6 +611,7 @@ int main(void)
         TEST(too_deep),
         TEST(too_many),
         TEST(too_long),
+        TEST(too_long_in_canonical_form),
         TEST(who_may_see_a_row),
         TEST(what_a_where_admits),
     };

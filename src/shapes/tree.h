@@ -39,6 +39,6 @@ struct node *node_child(struct arena *a, struct node *parent, const struct node 
 /* Takes out what means no more than the edges that every layer has: selects to one without anything below. */
 void node_prune(struct node *node);
 
-/* NULL: the key is longer than max_key. */
+/* max_key: bytes that the key cannot exceed. */
 const struct forest *forest_build(struct arena *a, const struct schema *model, struct node *root,
                                   size_t max_key);
