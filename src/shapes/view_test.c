@@ -396,7 +396,6 @@ static void versions_of_a_relation(void **state)
 
 static void add_column(struct schema *model, const char *table, const char *name)
 {
-    CLEANUP(arena_deinit) struct arena a = ARENA_INIT;
     struct column column = {.name = str_c(name),
                             .type = STR("text"),
                             .type_name = STR("text"),
