@@ -30,6 +30,7 @@ bool key_put(struct buf *b, const struct value *row, const uint32_t *columns, ui
         put_value(b, row[columns[i]]);
         whole = whole && row[columns[i]].p;
     }
+    assert(!b->overflow);
     return whole;
 }
 

@@ -13,9 +13,8 @@
 #include "base/buf.h"
 #include "repl/txn.h"
 
-enum {
-    KEY_MAX = 16 * 1024 * 1024 /* bytes of one key; what an index takes is far less, before compression */
-};
+/* Bytes of one key, at most: no row is as long (TXN_MAX, and what PostgreSQL sends as one). */
+enum { KEY_MAX = INT32_MAX };
 
 /* Appends row[columns[0]], … false: one of them is NULL (it is appended all the same). */
 bool key_put(struct buf *b, const struct value *row, const uint32_t *columns, uint32_t n);

@@ -145,7 +145,7 @@ static int add_change(struct overlay *o, const struct change *change, const stru
         return 0;
     }
     rc = note_change(o, map, change, err);
-    if (overlay_bytes(o) > o->max_bytes || o->key.overflow) {
+    if (overlay_bytes(o) > o->max_bytes) {
         o->outcome = OVERLAY_FULL;
     }
     arena_reset(&o->scratch);

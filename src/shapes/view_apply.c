@@ -144,7 +144,7 @@ static int gather_row(struct view *v, const struct rowmap *map, const struct cha
     } else {
         note(v, t, old, new, matters);
     }
-    return v->key.overflow ? err_set(err, ERR_LIMIT, "the key of a row is longer than %d bytes", KEY_MAX) : 0;
+    return 0;
 }
 
 static void truncate_table(struct view *v, struct vtable *t)
