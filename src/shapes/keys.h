@@ -41,7 +41,14 @@ struct keytable {
     size_t key_at; /* from the beginning of an entry to its key */
 };
 
-uint32_t key_hash(struct str key);
+/* Drawn for each owner of tables: keys are written by clients, who must not know which ones meet in a slot.
+ */
+struct key_seed {
+    uint64_t start, factor;
+};
+
+struct key_seed key_seed(void);
+uint32_t key_hash(struct key_seed seed, struct str key);
 /* NULL: there is none. `hash` is that of the key. */
 struct keyed *keytable_find(const struct keytable *t, struct str key, uint32_t hash);
 /* k->hash, k->n and the key are set; an equal key must not be there. */

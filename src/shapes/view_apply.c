@@ -110,7 +110,7 @@ static void note(struct view *v, struct vtable *t, const struct value *old, cons
         row = matters ? add_changed(v, t, (struct str){NULL, 0}, 0) : NULL;
     } else if (matters || t->touched.n > 0) {
         struct str key = row_key(v, t, old ? old : new);
-        uint32_t hash = key_hash(key);
+        uint32_t hash = key_hash(v->seed, key);
         struct touched *found = find_touched(t, key, hash);
         if (found) {
             found->new = keep(v, t, new);
@@ -445,7 +445,7 @@ static struct touched *touch_fed(struct view *v, struct vlayer *l, const struct 
 {
     struct vtable *t = l->table;
     struct str key = row_key(v, t, row);
-    struct touched *new = add_touched(v, t, key, key_hash(key));
+    struct touched *new = add_touched(v, t, key, key_hash(v->seed, key));
     new->top = r ? r->k.mark : view_tops_admit(v, t, row);
     new->was_visible = new->top || (r && row_is_anywhere(r, t));
     new->referred = l->layer->kind == LAYER_TO_ONE;
@@ -465,7 +465,7 @@ static void feed_into(struct view *v, struct vlayer *l, const struct value *row,
 {
     struct vtable *t = l->table;
     struct str key = row_key(v, t, row);
-    uint32_t hash = key_hash(key);
+    uint32_t hash = key_hash(v->seed, key);
     struct row *r = row_find(t, key, hash);
     struct touched *touched = find_touched(t, key, hash);
     if ((touched && touched->changed) || (r && row_is_in(r, l))) {

@@ -134,6 +134,7 @@ struct view {
     struct group *groups; /* in the order in which they are settled; tops are in none */
     uint32_t n_groups;
     struct rowmaps maps;
+    struct key_seed seed;
     struct buf key;       /* scratch */
     struct arena scratch; /* of one change */
     size_t bytes;
