@@ -67,10 +67,16 @@ static struct touched *touch_row(struct view *v, struct vtable *t, struct row *r
 
 /* --- net changes --- */
 
+/* No row: no. */
+static bool admits(const struct view *v, const struct vlayer *l, const struct value *row)
+{
+    return row && layer_admits(l->layer, v->user, row);
+}
+
 static bool any_admits(const struct view *v, const struct vtable *t, const struct value *row)
 {
-    for (uint32_t i = 0; row && i < t->n_joins; i++) {
-        if (layer_admits(t->joins[i]->layer, v->user, row)) {
+    for (uint32_t i = 0; i < t->n_joins; i++) {
+        if (admits(v, t->joins[i], row)) {
             return true;
         }
     }
@@ -221,8 +227,8 @@ static bool is_fresh(const struct touched *t)
 
 static void change_top(struct view *v, struct vlayer *l, struct touched *t)
 {
-    bool was = t->old && layer_admits(l->layer, v->user, t->old);
-    bool is = t->new &&layer_admits(l->layer, v->user, t->new);
+    bool was = admits(v, l, t->old);
+    bool is = admits(v, l, t->new);
     t->was_visible = t->was_visible || was;
     t->top = t->top || is;
     if (was && is) {
@@ -293,7 +299,7 @@ static void change_join(struct view *v, struct vlayer *l, struct touched *t)
 {
     const struct columns *own = &l->layer->columns;
     bool was = t->row && row_is_in(t->row, l);
-    bool admitted = t->new &&layer_admits(l->layer, v->user, t->new);
+    bool admitted = admits(v, l, t->new);
     struct anchor *a = t->new ? anchor_find(v, l, t->new) : NULL;
     if (a && a->holders > 0 && l->layer->kind == LAYER_TO_ONE && (a->marks & ANCHOR_TOUCHED)) {
         a->marks |= ANCHOR_ANSWERED;
@@ -342,7 +348,7 @@ static void rise(struct view *v, struct vlayer *l, struct anchor *a)
     struct touched *waiting = cycle_waiting(l, a);
     if (waiting) {
         a->marks |= ANCHOR_ANSWERED;
-        if (layer_admits(l->layer, v->user, waiting->new)) {
+        if (admits(v, l, waiting->new)) {
             enter(v, l, waiting, a);
         }
     } else if (!(a->marks & ANCHOR_WAS) && (a->marks & ANCHOR_READ)) {
@@ -486,7 +492,7 @@ static void feed_into(struct view *v, struct vlayer *l, const struct value *row,
 void view_feed_join(struct view *v, struct vlayer *l, const struct value *row)
 {
     struct anchor *a = anchor_find(v, l, row);
-    if (a && a->holders > 0 && layer_admits(l->layer, v->user, row)) {
+    if (a && a->holders > 0 && admits(v, l, row)) {
         feed_into(v, l, row, a);
     }
 }
