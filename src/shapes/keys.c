@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 enum { FIRST_CAP = 16 };
 
@@ -30,6 +31,7 @@ bool key_put(struct buf *b, const struct value *row, const uint32_t *columns, ui
         put_value(b, row[columns[i]]);
         whole = whole && row[columns[i]].p;
     }
+    assert(!b->overflow);
     return whole;
 }
 
@@ -70,25 +72,35 @@ bool key_equal(const struct value *a, const uint32_t *a_columns, const struct va
     return true;
 }
 
-/* Eight bytes at a time, multiplied and folded; the keys are those of tables, not of an adversary. */
-static uint64_t mix(uint64_t h, uint64_t word)
+struct key_seed key_seed(void)
 {
-    h = (h ^ word) * 0x9E3779B97F4A7C15u;
-    return h ^ (h >> 32);
+    struct key_seed seed;
+    ssize_t n = getrandom(&seed, sizeof seed, 0); /* so few bytes always come at once */
+    assert(n == (ssize_t)sizeof seed);
+    seed.factor |= 1;
+    return seed;
 }
 
-uint32_t key_hash(struct str key)
+/* Both halves of the product count: what a difference between two keys does to the upper one depends on the
+ * factor. */
+static uint64_t mix(uint64_t h, uint64_t word, uint64_t factor)
 {
-    uint64_t h = key.n, word;
+    unsigned __int128 product = (unsigned __int128)(h ^ word) * factor;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+uint32_t key_hash(struct key_seed seed, struct str key)
+{
+    uint64_t h = mix(seed.start, key.n, seed.factor), word;
     const char *p = key.p, *end = key.p + key.n;
     for (; end - p >= 8; p += 8) {
         memcpy(&word, p, 8);
-        h = mix(h, word);
+        h = mix(h, word, seed.factor);
     }
     word = 0;
     memcpy(&word, p, (size_t)(end - p));
-    h = mix(h, word);
-    return (uint32_t)mix(h, h >> 29);
+    h = mix(h, word, seed.factor);
+    return (uint32_t)mix(h, seed.start, seed.factor);
 }
 
 struct keyed *keytable_find(const struct keytable *t, struct str key, uint32_t hash)

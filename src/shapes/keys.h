@@ -13,9 +13,8 @@
 #include "base/buf.h"
 #include "repl/txn.h"
 
-enum {
-    KEY_MAX = 16 * 1024 * 1024 /* bytes of one key; what an index takes is far less, before compression */
-};
+/* Bytes of one key, at most: no row is as long (TXN_MAX, and what PostgreSQL sends as one). */
+enum { KEY_MAX = INT32_MAX };
 
 /* Appends row[columns[0]], … false: one of them is NULL (it is appended all the same). */
 bool key_put(struct buf *b, const struct value *row, const uint32_t *columns, uint32_t n);
@@ -42,7 +41,14 @@ struct keytable {
     size_t key_at; /* from the beginning of an entry to its key */
 };
 
-uint32_t key_hash(struct str key);
+/* Drawn for each owner of tables: keys are written by clients, who must not know which ones meet in a slot.
+ */
+struct key_seed {
+    uint64_t start, factor;
+};
+
+struct key_seed key_seed(void);
+uint32_t key_hash(struct key_seed seed, struct str key);
 /* NULL: there is none. `hash` is that of the key. */
 struct keyed *keytable_find(const struct keytable *t, struct str key, uint32_t hash);
 /* k->hash, k->n and the key are set; an equal key must not be there. */

@@ -31,6 +31,7 @@ struct overlay {
     struct noted_table *tables;
     size_t n_tables;
     struct buf key;
+    struct key_seed seed;
     size_t max_bytes;
     int outcome;
 };
@@ -44,6 +45,7 @@ struct overlay *overlay_new(const struct table *const *tables, size_t n, size_t 
     o->n_tables = n;
     o->max_bytes = max_bytes;
     o->outcome = OVERLAY_ADDED;
+    o->seed = key_seed();
     for (size_t i = 0; i < n; i++) {
         struct noted_table *t = &o->tables[i];
         t->table = tables[i];
@@ -96,7 +98,7 @@ static void note(struct overlay *o, struct noted_table *t, const struct value *k
     buf_reset(&o->key);
     key_put(&o->key, keyed_row, t->key, t->n_key);
     struct str key = buf_str(&o->key);
-    uint32_t hash = key_hash(key);
+    uint32_t hash = key_hash(o->seed, key);
     if (keytable_find(&t->noted, key, hash)) {
         return;
     }
@@ -145,7 +147,7 @@ static int add_change(struct overlay *o, const struct change *change, const stru
         return 0;
     }
     rc = note_change(o, map, change, err);
-    if (overlay_bytes(o) > o->max_bytes || o->key.overflow) {
+    if (overlay_bytes(o) > o->max_bytes) {
         o->outcome = OVERLAY_FULL;
     }
     arena_reset(&o->scratch);
@@ -191,7 +193,7 @@ enum overlay_found overlay_find(struct overlay *o, const struct table *table, co
     }
     buf_reset(&o->key);
     key_put(&o->key, row, t->key, t->n_key);
-    const struct keyed *k = keytable_find(&t->noted, buf_str(&o->key), key_hash(buf_str(&o->key)));
+    const struct keyed *k = keytable_find(&t->noted, buf_str(&o->key), key_hash(o->seed, buf_str(&o->key)));
     if (!k) {
         return OVERLAY_UNCHANGED;
     }

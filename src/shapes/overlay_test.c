@@ -226,11 +226,13 @@ static void a_table_of_keys(void **state)
 {
     enum { N = 1000 };
     struct item *items = mem_zalloc(N * sizeof *items);
+    struct key_seed seed = key_seed();
     struct keytable t = {.key_at = offsetof(struct item, key)};
-    assert_null(keytable_find(&t, STR("1"), key_hash(STR("1"))));
+    assert_null(keytable_find(&t, STR("1"), key_hash(seed, STR("1"))));
     for (int i = 0; i < N; i++) {
         items[i].k.n = (uint32_t)snprintf(items[i].key, sizeof items[i].key, "%d", i) & 0xff;
-        items[i].k.hash = key_hash((struct str){items[i].key, items[i].k.n}) & 0xff; /* many share one */
+        items[i].k.hash =
+            key_hash(seed, (struct str){items[i].key, items[i].k.n}) & 0xff; /* many share one */
         keytable_add(&t, &items[i].k);
     }
     for (int i = 0; i < N; i += 3) {
@@ -238,7 +240,7 @@ static void a_table_of_keys(void **state)
     }
     for (int i = 0; i < N; i++) {
         struct str key = {items[i].key, items[i].k.n};
-        assert_ptr_equal(keytable_find(&t, key, key_hash(key) & 0xff), i % 3 ? &items[i].k : NULL);
+        assert_ptr_equal(keytable_find(&t, key, key_hash(seed, key) & 0xff), i % 3 ? &items[i].k : NULL);
     }
     keytable_deinit(&t);
     mem_free_p(&items);

@@ -199,6 +199,7 @@ struct view *view_new(const struct forest *f, struct str user)
 {
     struct view *v = mem_zalloc(sizeof *v);
     buf_init(&v->key, KEY_MAX);
+    v->seed = key_seed();
     v->forest = f;
     v->n_layers = f->n_layers;
     v->n_tables = f->n_tables;
@@ -354,7 +355,7 @@ bool view_sees(struct view *v, const struct table *table, const struct value *ro
         return false;
     }
     struct str key = row_key(v, t, row);
-    return row_find(t, key, key_hash(key)) != NULL;
+    return row_find(t, key, key_hash(v->seed, key)) != NULL;
 }
 
 /* --- needs, loading --- */

@@ -10,8 +10,13 @@
  * one, a view keeps the columns that are keys; and for each such layer, the keys that rows are reached by,
  * with how many rows refer to it. In memory:
  *
- *   a row   16 bytes, 16 for each such layer over its table, its key columns; one allocation, a slot of 8 in
- * a hash table a key   32 bytes and the key; likewise
+ *   a row   16 bytes, 16 for each such layer over its table, its key columns (their text, and a byte each)
+ *   a key   32 bytes and the key
+ *
+ * each one allocation, and a slot of 8 in a hash table. A transaction takes time for its own rows and those
+ * that move or leave; where tables refer to each other in a circle, also for what can be reached from a row
+ * that has lost one of several that refer to it. While it is applied, about 100 bytes and 16 for each column
+ * are needed for every changed row that some layer admits, before or after.
  *
  * A row that moves into view without being changed by the transaction has to be read: view_apply() then needs
  * rows. Needs are met one after the other, each by a read of the database at the position of the transaction

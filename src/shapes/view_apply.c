@@ -67,10 +67,16 @@ static struct touched *touch_row(struct view *v, struct vtable *t, struct row *r
 
 /* --- net changes --- */
 
+/* No row: no. */
+static bool admits(const struct view *v, const struct vlayer *l, const struct value *row)
+{
+    return row && layer_admits(l->layer, v->user, row);
+}
+
 static bool any_admits(const struct view *v, const struct vtable *t, const struct value *row)
 {
-    for (uint32_t i = 0; row && i < t->n_joins; i++) {
-        if (layer_admits(t->joins[i]->layer, v->user, row)) {
+    for (uint32_t i = 0; i < t->n_joins; i++) {
+        if (admits(v, t->joins[i], row)) {
             return true;
         }
     }
@@ -110,7 +116,7 @@ static void note(struct view *v, struct vtable *t, const struct value *old, cons
         row = matters ? add_changed(v, t, (struct str){NULL, 0}, 0) : NULL;
     } else if (matters || t->touched.n > 0) {
         struct str key = row_key(v, t, old ? old : new);
-        uint32_t hash = key_hash(key);
+        uint32_t hash = key_hash(v->seed, key);
         struct touched *found = find_touched(t, key, hash);
         if (found) {
             found->new = keep(v, t, new);
@@ -118,6 +124,7 @@ static void note(struct view *v, struct vtable *t, const struct value *old, cons
         }
         row = matters ? add_changed(v, t, key, hash) : NULL;
     }
+    t->unnoted = t->unnoted || (!row && !new);
     if (row) {
         row->old = keep(v, t, old);
         row->new = keep(v, t, new);
@@ -143,11 +150,12 @@ static int gather_row(struct view *v, const struct rowmap *map, const struct cha
     } else {
         note(v, t, old, new, matters);
     }
-    return v->key.overflow ? err_set(err, ERR_LIMIT, "the key of a row is longer than %d bytes", KEY_MAX) : 0;
+    return 0;
 }
 
 static void truncate_table(struct view *v, struct vtable *t)
 {
+    t->unnoted = true;
     for (struct touched *row = t->changed; row; row = row->sibling) {
         row->new = NULL;
     }
@@ -211,10 +219,16 @@ static int gather(struct view *v, struct str txn, const struct relations *relati
 
 /* --- changed rows in their layers --- */
 
+/* The row is new in the database, so nothing can have referred to it. */
+static bool is_fresh(const struct touched *t)
+{
+    return t->changed && !t->old && !t->table->unnoted;
+}
+
 static void change_top(struct view *v, struct vlayer *l, struct touched *t)
 {
-    bool was = t->old && layer_admits(l->layer, v->user, t->old);
-    bool is = t->new &&layer_admits(l->layer, v->user, t->new);
+    bool was = admits(v, l, t->old);
+    bool is = admits(v, l, t->new);
     t->was_visible = t->was_visible || was;
     t->top = t->top || is;
     if (was && is) {
@@ -222,29 +236,28 @@ static void change_top(struct view *v, struct vlayer *l, struct touched *t)
     } else if (was) {
         ties_let_go(v, l, t->old);
     } else if (is) {
-        ties_hold(v, l, t->new, !t->old);
+        ties_hold(v, l, t->new, is_fresh(t));
     }
 }
 
+/* The row in the index, which is as the log says it was; else the view is that of another database. */
 static void find_kept_row(struct view *v, struct touched *t)
 {
     struct vtable *table = t->table;
-    struct str key = {t->key, t->k.n};
-    t->row = row_find(table, key, t->k.hash);
-    if (!t->row) {
+    const uint32_t *kept = table->kept;
+    struct row *r = row_find(table, (struct str){t->key, t->k.n}, t->k.hash);
+    if (!r) {
+        return;
+    }
+    if (!t->old || !key_equal(t->old, kept, row_kept(table, r), kept, table->n_kept)) {
+        v->wrong = true;
         return;
     }
     t->was_visible = true;
-    if (t->new && !key_equal(t->old, table->kept, t->new, table->kept, table->n_kept)) {
-        t->row = row_replace(v, table, t->row, t->new);
+    if (t->new && !key_equal(t->old, kept, t->new, kept, table->n_kept)) {
+        r = row_replace(v, table, r, t->new);
     }
-}
-
-/* A row in the index that the log says was not there: `old` is missing. */
-static void check_agreement(struct view *v, const struct touched *t)
-{
-    v->wrong = v->wrong || (t->table->n_joins > 0 && !t->old &&
-                            row_find(t->table, (struct str){t->key, t->k.n}, t->k.hash));
+    t->row = r;
 }
 
 static void change_tops(struct view *v)
@@ -253,8 +266,7 @@ static void change_tops(struct view *v)
         for (uint32_t i = 0; i < t->table->n_tops; i++) {
             change_top(v, t->table->tops[i], t);
         }
-        check_agreement(v, t);
-        if (t->table->n_joins > 0 && !v->wrong) {
+        if (t->table->n_joins > 0) {
             find_kept_row(v, t);
         }
     }
@@ -273,7 +285,7 @@ static void enter(struct view *v, struct vlayer *l, struct touched *t, struct an
         t->row = add_row(v, l->table, t->new, t->top);
     }
     row_put_in(t->row, l, a);
-    ties_hold(v, l, t->new, t->changed && !t->old);
+    ties_hold(v, l, t->new, is_fresh(t));
 }
 
 static void leave(struct view *v, struct vlayer *l, struct touched *t)
@@ -287,7 +299,7 @@ static void change_join(struct view *v, struct vlayer *l, struct touched *t)
 {
     const struct columns *own = &l->layer->columns;
     bool was = t->row && row_is_in(t->row, l);
-    bool admitted = t->new &&layer_admits(l->layer, v->user, t->new);
+    bool admitted = admits(v, l, t->new);
     struct anchor *a = t->new ? anchor_find(v, l, t->new) : NULL;
     if (a && a->holders > 0 && l->layer->kind == LAYER_TO_ONE && (a->marks & ANCHOR_TOUCHED)) {
         a->marks |= ANCHOR_ANSWERED;
@@ -336,7 +348,7 @@ static void rise(struct view *v, struct vlayer *l, struct anchor *a)
     struct touched *waiting = cycle_waiting(l, a);
     if (waiting) {
         a->marks |= ANCHOR_ANSWERED;
-        if (layer_admits(l->layer, v->user, waiting->new)) {
+        if (admits(v, l, waiting->new)) {
             enter(v, l, waiting, a);
         }
     } else if (!(a->marks & ANCHOR_WAS) && (a->marks & ANCHOR_READ)) {
@@ -439,7 +451,7 @@ static struct touched *touch_fed(struct view *v, struct vlayer *l, const struct 
 {
     struct vtable *t = l->table;
     struct str key = row_key(v, t, row);
-    struct touched *new = add_touched(v, t, key, key_hash(key));
+    struct touched *new = add_touched(v, t, key, key_hash(v->seed, key));
     new->top = r ? r->k.mark : view_tops_admit(v, t, row);
     new->was_visible = new->top || (r && row_is_anywhere(r, t));
     new->referred = l->layer->kind == LAYER_TO_ONE;
@@ -459,7 +471,7 @@ static void feed_into(struct view *v, struct vlayer *l, const struct value *row,
 {
     struct vtable *t = l->table;
     struct str key = row_key(v, t, row);
-    uint32_t hash = key_hash(key);
+    uint32_t hash = key_hash(v->seed, key);
     struct row *r = row_find(t, key, hash);
     struct touched *touched = find_touched(t, key, hash);
     if ((touched && touched->changed) || (r && row_is_in(r, l))) {
@@ -480,7 +492,7 @@ static void feed_into(struct view *v, struct vlayer *l, const struct value *row,
 void view_feed_join(struct view *v, struct vlayer *l, const struct value *row)
 {
     struct anchor *a = anchor_find(v, l, row);
-    if (a && a->holders > 0 && layer_admits(l->layer, v->user, row)) {
+    if (a && a->holders > 0 && admits(v, l, row)) {
         feed_into(v, l, row, a);
     }
 }
@@ -586,6 +598,9 @@ void view_end_work(struct view *v)
 
 static void begin_work(struct view *v, struct arena *a)
 {
+    for (uint32_t i = 0; v->n_groups > 0 && i < v->n_tables; i++) {
+        v->tables[i].unnoted = false;
+    }
     v->work = WORK_APPLY;
     v->a = a;
     v->changed = (struct touched_list){NULL, &v->changed.first};

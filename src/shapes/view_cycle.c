@@ -24,7 +24,7 @@ void cycle_wait(struct view *v, struct vlayer *l, struct touched *row)
         return;
     }
     struct str key = buf_str(&v->key);
-    uint32_t hash = key_hash(key);
+    uint32_t hash = key_hash(v->seed, key);
     l->waiting.key_at = offsetof(struct waiting, key);
     if (keytable_find(&l->waiting, key, hash)) {
         return;
@@ -63,7 +63,7 @@ struct court {
 static struct trial *summon(struct court *c, struct vlayer *l, struct anchor *a)
 {
     struct str key = {(const char *)&a, sizeof a};
-    uint32_t hash = key_hash(key);
+    uint32_t hash = key_hash(c->v->seed, key);
     struct keyed *found = keytable_find(&c->trials, key, hash);
     if (found) {
         return CONTAINER_OF(found, struct trial, k);
@@ -86,7 +86,7 @@ static struct anchor *held(struct court *c, const struct trial *t, const struct 
     if (!tie_key(c->v, tie, row_kept(t->layer->table, t->anchor->first), &key)) {
         return NULL;
     }
-    return (struct anchor *)(void *)keytable_find(&tie->to->anchors, key, key_hash(key));
+    return (struct anchor *)(void *)keytable_find(&tie->to->anchors, key, key_hash(c->v->seed, key));
 }
 
 static void reach(struct court *c)

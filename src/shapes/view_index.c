@@ -56,7 +56,7 @@ static struct row *make_row(struct view *v, struct vtable *t, const struct value
     struct row *r = mem_alloc(t->rows.key_at + v->key.n);
     memset(r->places, 0, t->n_joins * sizeof r->places[0]);
     memcpy(kept_bytes(t, r), v->key.p, v->key.n);
-    r->k = (struct keyed){.n = (uint32_t)n_key, .hash = key_hash((struct str){v->key.p, n_key})};
+    r->k = (struct keyed){.n = (uint32_t)n_key, .hash = key_hash(v->seed, (struct str){v->key.p, n_key})};
     v->bytes += t->rows.key_at + v->key.n;
     return r;
 }
@@ -157,7 +157,7 @@ struct anchor *anchor_find(struct view *v, const struct vlayer *l, const struct 
     if (l->anchors.n == 0 || !key_put(&v->key, row, l->layer->columns.items, l->layer->columns.n)) {
         return NULL;
     }
-    return find_anchor(l, buf_str(&v->key), key_hash(buf_str(&v->key)));
+    return find_anchor(l, buf_str(&v->key), key_hash(v->seed, buf_str(&v->key)));
 }
 
 static struct anchor *add_anchor(struct view *v, struct vlayer *l, struct str key, uint32_t hash)
@@ -180,7 +180,7 @@ static void touch(struct vlayer *l, struct anchor *a)
 
 static void hold(struct view *v, struct vlayer *l, struct str key, bool fresh)
 {
-    uint32_t hash = key_hash(key);
+    uint32_t hash = key_hash(v->seed, key);
     struct anchor *a = find_anchor(l, key, hash);
     a = a ? a : add_anchor(v, l, key, hash);
     touch(l, a);
@@ -192,7 +192,7 @@ static void hold(struct view *v, struct vlayer *l, struct str key, bool fresh)
 
 static void let_go(struct view *v, struct vlayer *l, struct str key)
 {
-    struct anchor *a = find_anchor(l, key, key_hash(key));
+    struct anchor *a = find_anchor(l, key, key_hash(v->seed, key));
     if (!a || a->holders == 0) {
         v->wrong = true;
         return;

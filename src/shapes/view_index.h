@@ -86,6 +86,7 @@ struct vtable {
     /* While something is under way: */
     struct keytable touched; /* struct touched */
     struct touched *changed, **changed_end;
+    bool unnoted; /* rows that were there have gone unnoted: what seems to be new may have been there */
 };
 
 /* A row that a transaction changes, or that moves or leaves because of it. In the arena. */
@@ -133,6 +134,7 @@ struct view {
     struct group *groups; /* in the order in which they are settled; tops are in none */
     uint32_t n_groups;
     struct rowmaps maps;
+    struct key_seed seed;
     struct buf key;       /* scratch */
     struct arena scratch; /* of one change */
     size_t bytes;

@@ -294,7 +294,8 @@ static void truncated(void **state)
           STEPS({"insert comments 102 10 d; truncate comments; insert comments 101 10 e",
                  "delete comments 100 10 -; insert comments 101 10 e"},
                 {"truncate comments; insert comments 101 10 f", "insert comments 101 10 f"},
-                {"truncate users", ""}, {"truncate projects", "resync"}));
+                {"truncate users", ""}, {"truncate projects", "resync"},
+                {"insert comments 103 10 x", "insert comments 103 10 x"}));
 }
 
 static void old_rows_are_not_there(void **state)
@@ -317,8 +318,7 @@ static void old_rows_are_not_there(void **state)
     view_free(v);
 }
 
-/* A row in the index is said to be new: the log is not that of this view. */
-static void the_log_disagrees(void **state)
+static void given_up(void **state)
 {
     struct bench *b = *state;
     struct arena *fx = &b->a;
@@ -327,14 +327,46 @@ static void the_log_disagrees(void **state)
     const struct forest *f = compile(b, SHAPES(PROJECTS));
     struct view_ops ops;
     struct err err;
-    struct db db, other;
+    struct db db;
     db_init(&db, &b->model);
-    other = db;
-    db_run(&db, &ignored, "insert projects 1 a - -; insert issues 10 1 t");
+    db_run(&db, &ignored,
+           "insert projects 1 b - -; insert projects 2 a - -; insert issues 10 1 t; insert issues 20 2 t");
     struct view *v = load(b, f, &db);
-    db_run(&other, &txn, "insert issues 10 1 t");
-    assert_int_equal(view_apply(v, buf_str(&txn), &b->relations, &b->a, &ops, &err), -1);
+    db_run(&db, &txn, "update projects 1 a - -; delete issues 20");
+    assert_int_equal(view_apply(v, buf_str(&txn), &b->relations, &b->a, &ops, &err), VIEW_NEEDS);
+    db_answer(&db, f, v, view_next_need(v));
     view_free(v);
+    v = view_new(f, STR("me"));
+    view_load(v, VIEW_LOAD_ROWS, &b->a, NULL, NULL);
+    db_answer(&db, f, v, view_next_need(v));
+    view_free(v);
+}
+
+/* A log of another database: a row that is there is said to be new, or to have been otherwise. */
+static void the_log_disagrees(void **state)
+{
+    static const char *const elsewhere[][2] = {{"", "insert issues 10 1 t"},
+                                               {"insert issues 10 2 t", "update issues 10 3 t"},
+                                               {"insert projects 3 a - -", "delete projects 3"}};
+    struct bench *b = *state;
+    struct arena *fx = &b->a;
+    const struct forest *f = compile(b, SHAPES(PROJECTS));
+    for (size_t i = 0; i < ARRAY_LEN(elsewhere); i++) {
+        CLEANUP(buf_deinit) struct buf txn = BUF_INIT(1 << 16);
+        CLEANUP(buf_deinit) struct buf here = BUF_INIT(1 << 16);
+        CLEANUP(buf_deinit) struct buf there = BUF_INIT(1 << 16);
+        struct view_ops ops;
+        struct err err;
+        struct db db, other;
+        db_init(&db, &b->model);
+        other = db;
+        db_run(&db, &here, "insert projects 1 a - -; insert issues 10 1 t");
+        struct view *v = load(b, f, &db);
+        db_run(&other, &there, elsewhere[i][0]);
+        db_run(&other, &txn, elsewhere[i][1]);
+        assert_int_equal(view_apply(v, buf_str(&txn), &b->relations, &b->a, &ops, &err), -1);
+        view_free(v);
+    }
 }
 
 /* Columns that a version of the relation lacks are NULL, those that the model lacks are left out. */
@@ -364,7 +396,6 @@ static void versions_of_a_relation(void **state)
 
 static void add_column(struct schema *model, const char *table, const char *name)
 {
-    CLEANUP(arena_deinit) struct arena a = ARENA_INIT;
     struct column column = {.name = str_c(name),
                             .type = STR("text"),
                             .type_name = STR("text"),
@@ -456,6 +487,7 @@ int main(void)
         TEST(seen_by_two_layers),
         TEST(truncated),
         TEST(old_rows_are_not_there),
+        TEST(given_up),
         TEST(the_log_disagrees),
         TEST(versions_of_a_relation),
         TEST(another_model),
