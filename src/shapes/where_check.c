@@ -108,11 +108,28 @@ static uint32_t weight(const struct node *n)
     return n->kind == NODE_CALL && n->type == TYPE_NUMERIC ? 500 : 1;
 }
 
-/* Ends the making of a node; the arguments are in place. */
+/* Operators and casts have no result for NULL, whatever else there is. */
+static bool is_strict_null(const struct node *n)
+{
+    bool strict = n->kind == NODE_COMPARE || n->kind == NODE_CALL || n->kind == NODE_CAST;
+    bool null = false;
+    for (size_t i = 0; i < n->n; i++) {
+        null = null || n->args[i]->kind == NODE_NULL;
+    }
+    return strict && null;
+}
+
+/*
+ * Ends the making of a node; the arguments are in place. What is constant is computed, with the short cuts
+ * that PostgreSQL's planner takes (eval_const_expressions()): what they leave out raises no error.
+ */
 static struct node *finish(struct checker *c, struct node *n)
 {
     if (c->failed) {
         return NULL;
+    }
+    if (is_strict_null(n)) {
+        return finish(c, make(c, NODE_NULL, n->type, n->at, 0));
     }
     uint64_t size = weight(n);
     bool constant = n->n > 0;
@@ -528,9 +545,16 @@ static const struct node *check_coalesce(struct checker *c, const struct conditi
     }
     n->type = type->type == TYPE_UNKNOWN ? TYPE_TEXT : type->type;
     n->of = type->of;
-    for (size_t i = 0; i < e->n; i++) {
-        n->args[i] = convert(c, n->args[i], n->type, type->of);
+    size_t kept = 0;
+    bool sure = false; /* what follows a constant is never asked */
+    for (size_t i = 0; i < e->n && !c->failed && !sure; i++) {
+        const struct node *arg = convert(c, n->args[i], n->type, type->of);
+        sure = arg && arg->kind == NODE_CONST;
+        if (arg && (arg->kind != NODE_NULL || i == e->n - 1)) {
+            n->args[kept++] = arg;
+        }
     }
+    n->n = kept;
     return finish(c, n);
 }
 
@@ -580,45 +604,65 @@ static struct node *make_in(struct checker *c, size_t at, const struct node *con
     return finish(c, in);
 }
 
+/* AND or OR of what is in place: a constant decides, or says nothing. */
+static const struct node *junction(struct checker *c, struct node *n)
+{
+    const struct node *last = NULL;
+    size_t kept = 0;
+    for (size_t i = 0; i < n->n && !c->failed; i++) {
+        last = n->args[i];
+        if (last->kind != NODE_CONST) {
+            n->args[kept++] = last;
+        } else if (last->value.truth == (n->kind == NODE_OR)) {
+            return last;
+        }
+    }
+    n->n = kept;
+    return c->failed ? NULL : kept == 0 ? last : kept == 1 ? n->args[0] : finish(c, n);
+}
+
+/* The first, and of the others those that are constants, or those that are not. Also in place. */
+static size_t pick(const struct node *const *items, size_t n, bool constants, const struct node **out)
+{
+    size_t found = 1;
+    out[0] = items[0];
+    for (size_t i = 1; i < n; i++) {
+        if (is_constant(items[i]) == constants) {
+            out[found++] = items[i];
+        }
+    }
+    return found;
+}
+
 /*
- * As PostgreSQL does: several items without columns are brought to a type that suits them and the left side;
- * if there is none, and for the others, each is compared by itself.
+ * As PostgreSQL does: several constants are brought to a type that suits them and the left side; if there is
+ * none, and the others, are each compared by themselves.
  */
 static const struct node *check_in(struct checker *c, const struct condition *e)
 {
     bool negated = e->kind == CONDITION_NOT_IN;
+    const struct node **items = arena_alloc_array(c->arena, e->n, sizeof(*items));
     const struct node **plain = arena_alloc_array(c->arena, e->n, sizeof(*plain));
-    const struct node **other = arena_alloc_array(c->arena, e->n, sizeof(*other));
-    size_t n_plain = 1, n_other = 0;
-    for (size_t i = 0; i < e->n; i++) {
-        const struct node *item = check(c, e->args[i]);
-        if (!item) {
-            return NULL;
-        }
-        if (i == 0) {
-            plain[0] = item;
-        } else if (!is_constant(item)) {
-            other[n_other++] = item;
-        } else {
-            plain[n_plain++] = item;
-        }
-    }
-    const struct node *type = n_plain > 2 ? common(plain, n_plain) : NULL;
-    if (!type) {
-        memcpy(other + n_other, plain + 1, (n_plain - 1) * sizeof(*plain));
-        n_other += n_plain - 1;
-    }
-    struct node *any = make(c, negated ? NODE_AND : NODE_OR, TYPE_BOOL, e->at, n_other + (type != NULL));
-    for (size_t i = 0; i < n_other; i++) {
-        any->args[i] = compare(c, e->at, negated ? "<>" : "=", plain[0], other[i]);
-    }
-    if (type) {
-        any->args[n_other] = make_in(c, e->at, plain, n_plain, type, negated);
+    for (size_t i = 0; i < e->n && !c->failed; i++) {
+        items[i] = check(c, e->args[i]);
     }
     if (c->failed) {
         return NULL;
     }
-    return any->n == 1 ? any->args[0] : finish(c, any);
+    size_t n = e->n, n_plain = pick(items, n, true, plain);
+    const struct node *type = n_plain > 2 ? common(plain, n_plain) : NULL;
+    if (type) {
+        n = pick(items, n, false, items);
+    }
+    size_t at = type != NULL;
+    struct node *any = make(c, negated ? NODE_AND : NODE_OR, TYPE_BOOL, e->at, n - 1 + at);
+    if (type) {
+        any->args[0] = make_in(c, e->at, plain, n_plain, type, negated);
+    }
+    for (size_t i = 1; i < n; i++) {
+        any->args[at + i - 1] = compare(c, e->at, negated ? "<>" : "=", items[0], items[i]);
+    }
+    return junction(c, any);
 }
 
 static const struct node *check_between(struct checker *c, const struct condition *e)
@@ -631,7 +675,7 @@ static const struct node *check_between(struct checker *c, const struct conditio
     struct node *n = make(c, negated ? NODE_OR : NODE_AND, TYPE_BOOL, e->at, 2);
     n->args[0] = compare(c, e->at, negated ? "<" : ">=", x, low);
     n->args[1] = compare(c, e->at, negated ? ">" : "<=", x, high);
-    return finish(c, n);
+    return junction(c, n);
 }
 
 /* --- logic --- */
@@ -644,7 +688,7 @@ static const struct node *check_junction(struct checker *c, const struct conditi
     for (size_t i = 0; i < e->n && !c->failed; i++) {
         n->args[i] = boolean(c, check(c, e->args[i]), words[kind]);
     }
-    return finish(c, n);
+    return kind == NODE_NOT ? finish(c, n) : junction(c, n);
 }
 
 static const struct node *check_test(struct checker *c, const struct condition *e)

@@ -424,16 +424,47 @@ static enum outcome give(struct run *r, const struct decimal *d, union datum *ou
     return to_text(&r->scratch, d, &out->s) ? EVAL_VALUE : EVAL_ERROR;
 }
 
+/* NaN and infinities as a double has them; of a finite number only the sign. */
+static double rough(struct str s)
+{
+    struct parts p = take_apart(s);
+    switch (special_of(s)) {
+    case NOT_A_NUMBER:
+        return NAN;
+    case POSITIVE_INFINITY:
+        return INFINITY;
+    case NEGATIVE_INFINITY:
+        return -INFINITY;
+    case FINITE:
+        break;
+    }
+    return sign_of(&p);
+}
+
+static bool is_special(struct str a, struct str b)
+{
+    return special_of(a) != FINITE || special_of(b) != FINITE;
+}
+
+/* A result of operands one of which is special: NaN, an infinity, or nothing. */
+static enum outcome give_rough(double v, union datum *out)
+{
+    out->s = isnan(v) ? STR("NaN") : v == 0 ? STR("0") : v > 0 ? STR("Infinity") : STR("-Infinity");
+    return EVAL_VALUE;
+}
+
 static bool align(struct decimal *x, struct decimal *y)
 {
     int scale = x->scale > y->scale ? x->scale : y->scale;
     return rescale(x, scale - x->scale) && rescale(y, scale - y->scale) && x->n < ROOM && y->n < ROOM;
 }
 
-/* Arithmetic on NaN and infinities has no result here: no literal is one unless it says so. */
 static enum outcome add(struct run *r, struct str a, struct str b, bool negate, union datum *out)
 {
     struct decimal x, y;
+    if (is_special(a, b)) {
+        return give_rough(negate ? rough(a) - rough(b) : rough(a) + rough(b), out);
+    }
     if (!to_decimal(a, &x) || !to_decimal(b, &y) || !align(&x, &y)) {
         return EVAL_ERROR;
     }
@@ -464,6 +495,9 @@ enum outcome numeric_multiply(struct run *r, const union datum *a, const union d
                               union datum *out)
 {
     struct decimal x, y;
+    if (is_special(a->s, b->s)) {
+        return give_rough(rough(a->s) * rough(b->s), out);
+    }
     if (!to_decimal(a->s, &x) || !to_decimal(b->s, &y)) {
         return EVAL_ERROR;
     }
@@ -528,6 +562,10 @@ enum outcome numeric_divide(struct run *r, const union datum *a, const union dat
                             union datum *out)
 {
     struct decimal x, y, v, rest;
+    if (is_special(a->s, b->s)) {
+        bool by_zero = rough(b->s) == 0 && !isnan(rough(a->s));
+        return by_zero ? EVAL_ERROR : give_rough(rough(a->s) / rough(b->s), out);
+    }
     if (!to_decimal(a->s, &x) || !to_decimal(b->s, &y) || !y.n) {
         return EVAL_ERROR;
     }
@@ -548,6 +586,14 @@ enum outcome numeric_modulo(struct run *r, const union datum *a, const union dat
                             union datum *out)
 {
     struct decimal x, y, v, rest;
+    if (isinf(rough(b->s)) && special_of(a->s) == FINITE) {
+        *out = *a;
+        return EVAL_VALUE;
+    }
+    if (is_special(a->s, b->s)) {
+        bool by_zero = rough(b->s) == 0 && !isnan(rough(a->s));
+        return by_zero ? EVAL_ERROR : give_rough(NAN, out);
+    }
     if (!to_decimal(a->s, &x) || !to_decimal(b->s, &y) || !y.n || !align(&x, &y)) {
         return EVAL_ERROR;
     }
@@ -561,6 +607,9 @@ enum outcome numeric_negate(struct run *r, const union datum *a, const union dat
                             union datum *out)
 {
     struct decimal x;
+    if (special_of(a->s) != FINITE) {
+        return give_rough(-rough(a->s), out);
+    }
     if (!to_decimal(a->s, &x)) {
         return EVAL_ERROR;
     }
@@ -572,6 +621,9 @@ enum outcome numeric_absolute(struct run *r, const union datum *a, const union d
                               union datum *out)
 {
     struct decimal x;
+    if (special_of(a->s) != FINITE) {
+        return give_rough(fabs(rough(a->s)), out);
+    }
     if (!to_decimal(a->s, &x)) {
         return EVAL_ERROR;
     }

@@ -8,9 +8,9 @@
  *   timestamp  date [(T | spaces) time [spaces] [zone]] [BC | AD] | infinity | -infinity | epoch
  *   interval   [@] { [sign]number unit | [sign]time | number before time (days) } [ago]  |  P…[T…]
  *
- * As in PostgreSQL a date or a time is also read from a whole timestamp, and a zone is passed over where the
- * type has none. Of PostgreSQL's other forms (names of months, words like now or today) none is taken: they
- * depend on settings or on the clock.
+ * As in PostgreSQL a date or a time is also read from a whole timestamp (a time even from one with a T, which
+ * is what JavaScript writes), and a zone is passed over where the type has none. Of PostgreSQL's other forms
+ * (names of months, words like now or today) none is taken: they depend on settings or on the clock.
  */
 #include "shapes/where_node.h"
 
@@ -232,9 +232,9 @@ static bool take_zone(struct input *in, int64_t *out)
 static bool is_special(struct str s, struct moment *out)
 {
     bool past = str_eq_nocase(s, STR("-infinity"));
-    bool future = str_eq_nocase(s, STR("infinity")) || str_eq_nocase(s, STR("+infinity"));
+    bool future = str_eq_nocase(s, STR("infinity"));
     bool epoch = str_eq_nocase(s, STR("epoch"));
-    *out = (struct moment){.infinite = past ? -1 : future, .has_date = true, .has_time = true};
+    *out = (struct moment){.infinite = past ? -1 : future, .has_date = true};
     out->day = epoch ? day_number(1970, 1, 1) : 0;
     return past || future || epoch;
 }
@@ -268,9 +268,11 @@ static bool take_moment(struct str text, struct moment *out)
     struct input start = in;
     if (take_date(&in, bc, &out->day)) {
         out->has_date = true;
-        if (!skip(&in, 'T')) {
-            skip_spaces(&in);
+        bool joined = skip(&in, 'T') || skip(&in, 't');
+        if (joined && !at_digit(&in)) {
+            return false;
         }
+        skip_spaces(&in);
     } else {
         in = start;
     }
@@ -307,7 +309,7 @@ bool date_parse(struct str text, int64_t *out)
 bool time_parse(struct str text, int64_t *out)
 {
     struct moment m;
-    if (!take_moment(text, &m) || !m.has_time || m.infinite) {
+    if (!take_moment(text, &m) || !m.has_time) {
         return false;
     }
     *out = m.us;
@@ -333,9 +335,13 @@ bool timestamp_parse(struct str text, bool zone, int64_t *out)
     return timestamp_in_range(t);
 }
 
-/* PostgreSQL reads an offset given as a zone's name as POSIX does: positive is west. */
+/* PostgreSQL reads an offset given as a zone's name as POSIX does: positive is west, and with a colon. */
 bool zone_offset(struct str name, int64_t *out_seconds)
 {
+    bool colon = name.n && memchr(name.p, ':', name.n);
+    if (name.n > 3 && !colon && (*name.p == '+' || *name.p == '-')) {
+        return false;
+    }
     if (str_eq_nocase(name, STR("Etc/UTC"))) {
         *out_seconds = 0;
         return true;
@@ -439,14 +445,15 @@ static enum outcome give_timestamp(int64_t t, union datum *out)
     return timestamp_in_range(t) ? EVAL_VALUE : EVAL_ERROR;
 }
 
+/* An infinite date stays what it is. */
 static enum outcome add_days(int64_t date, int64_t days, union datum *out)
 {
-    if (days < INT32_MIN || days > INT32_MAX) {
+    bool finite = date > -DATE_INFINITY - 1 && date < DATE_INFINITY;
+    if (finite && (__builtin_add_overflow(date, days, &date) || !date_in_range(date))) {
         return EVAL_ERROR;
     }
-    bool finite = date > -DATE_INFINITY - 1 && date < DATE_INFINITY;
-    out->i = finite ? date + days : date;
-    return !finite || date_in_range(out->i) ? EVAL_VALUE : EVAL_ERROR;
+    out->i = date;
+    return EVAL_VALUE;
 }
 
 enum outcome date_plus_days(struct run *r, const union datum *a, const union datum *b, enum where_type t,
