@@ -42,7 +42,7 @@ VALUES = {
     "uuid": ["00000000-0000-0000-0000-000000000000", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "ffffffff-ffff-ffff-ffff-ffffffffffff",
              "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12"],
     "date": ["2020-01-01", "2024-02-29", "1999-12-31", "0044-03-15 BC", "infinity", "-infinity", "5874897-12-31", "4714-11-24 BC",
-             "294276-12-31", "2020-01-31", "1970-01-01", "1900-03-01"],
+             "200000-12-31", "2020-01-31", "1970-01-01", "1900-03-01"],
     "time": ["00:00:00", "24:00:00", "23:59:59.999999", "12:00:00", "10:20:30.5", "01:02:03"],
     "timestamp": ["2020-01-01 00:00:00", "2024-02-29 12:34:56.789", "1999-12-31 23:59:59.999999", "0044-03-15 10:00:00 BC", "infinity",
                   "-infinity", "200000-12-31 23:59:59.999999", "4714-11-24 00:00:00 BC", "2020-01-31 10:00:00", "1970-01-01 00:00:00"],
@@ -77,6 +77,8 @@ def quote(text):
 
 
 class Generator:
+    """Numbers and dates keep clear of what is ours alone: the bound on digits, and differences that PostgreSQL 15 lets wrap."""
+
     def __init__(self, rng):
         self.rng = rng
 
@@ -161,7 +163,7 @@ class Generator:
         if choice == 1:
             return f"({self.of(self.rng.choice(INTS), d)} {self.rng.choice('+-*/%')} {self.of('numeric', d)})"
         if choice == 2:
-            return f"({self.of(self.rng.choice(['float4', 'float8', 'int4']), d)}::numeric)"
+            return f"({self.of(self.rng.choice(['float4', 'int4']), d)}::numeric)"  # float8 may exceed WHERE_MAX_DIGITS
         return f"({self.of('numeric', d)} {self.rng.choice('+-*/%')} {self.of('numeric', d)})"
 
     def of_float4(self, d):

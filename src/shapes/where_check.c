@@ -588,7 +588,10 @@ static struct node *make_in(struct checker *c, size_t at, const struct node *con
     for (size_t i = 1; i < n && !c->failed; i++) {
         in->args[i] = convert(c, items[i], t, type->of);
     }
-    const struct node *const pair[2] = {items[0], c->failed ? NULL : in->args[1]};
+    /* The operator is that of the common type, though an item may be held as a narrower one. */
+    struct node *any = make(c, NODE_NULL, t, at, 0);
+    any->of = type->of;
+    const struct node *const pair[2] = {items[0], any};
     struct node *equal = operate(c, at, "=", pair, 2);
     if (!equal) {
         return NULL;

@@ -475,7 +475,17 @@ enum outcome date_minus_date(struct run *r, const union datum *a, const union da
     return date_in_range(a->i) && date_in_range(b->i) ? EVAL_VALUE : EVAL_ERROR;
 }
 
-/* Months first, the day being kept within the month; then days; then the rest. */
+static bool timestamp_of(int64_t day, int64_t us, int64_t *out)
+{
+    int64_t t;
+    if (__builtin_mul_overflow(day, TIME_DAY, &t) || __builtin_add_overflow(t, us, &t)) {
+        return false;
+    }
+    *out = t;
+    return timestamp_in_range(t);
+}
+
+/* Months first, the day being kept within the month; then days; then the rest. Each must be possible. */
 static enum outcome shift(int64_t t, const struct interval *v, union datum *out)
 {
     if (!is_finite(t)) {
@@ -491,10 +501,9 @@ static enum outcome shift(int64_t t, const struct interval *v, union datum *out)
         int last = days_in_month(year, month);
         day = day_number(year, month, c.day < last ? c.day : last);
     }
-    day += v->days;
-    int64_t sum;
-    if (__builtin_mul_overflow(day, TIME_DAY, &sum) || __builtin_add_overflow(sum, us, &sum) ||
-        !timestamp_in_range(sum) || __builtin_add_overflow(sum, v->us, &sum)) {
+    int64_t between, sum;
+    if (!timestamp_of(day, us, &between) || !timestamp_of(day + v->days, us, &sum) ||
+        __builtin_add_overflow(sum, v->us, &sum)) {
         return EVAL_ERROR;
     }
     return give_timestamp(sum, out);
