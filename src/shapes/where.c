@@ -55,18 +55,10 @@ struct finder {
     size_t n, max;
 };
 
-/* Whether equal values of the two types look alike in rows. */
-static bool look_alike(enum where_type a, enum where_type b)
-{
-    bool canonical = a != TYPE_NUMERIC && a != TYPE_FLOAT4 && a != TYPE_FLOAT8 && a != TYPE_INTERVAL;
-    return canonical &&
-           (a == b || (type_is_integer(a) && type_is_integer(b)) || (type_is_text(a) && type_is_text(b)));
-}
-
 static void note(struct finder *f, const struct node *column, const struct node *value)
 {
-    if (column->kind == NODE_COLUMN && value->kind == NODE_CONST && look_alike(column->type, value->type) &&
-        f->n < f->max) {
+    if (column->kind == NODE_COLUMN && value->kind == NODE_CONST &&
+        types_look_alike(column->type, value->type) && f->n < f->max) {
         f->out[f->n++] = (struct where_equality){.column = column->column, .value = value->row_text};
     }
 }

@@ -79,6 +79,8 @@ static void note_row_text(struct checker *c, struct node *n)
     }
 }
 
+static struct node *finish(struct checker *c, struct node *n);
+
 /* All arguments are constants: so is the result. */
 static struct node *fold(struct checker *c, struct node *n)
 {
@@ -91,20 +93,21 @@ static struct node *fold(struct checker *c, struct node *n)
     }
     arena_deinit(&r.scratch);
     folded->of = n->of;
-    folded->size = 1;
     if (o == EVAL_ERROR) {
         return refuse(c, n->at, "this constant has no value of type %s", type_name(n->type));
     }
     if (o == EVAL_VALUE) {
         folded->value = v;
-        note_row_text(c, folded);
     }
-    return folded;
+    return finish(c, folded);
 }
 
-/* Exact arithmetic on long numbers costs more than anything else. */
-static uint32_t weight(const struct node *n)
+/* Exact arithmetic on long numbers costs more than anything else; a long text is long to print. */
+static uint64_t weight(const struct node *n)
 {
+    if (n->kind == NODE_CONST && is_string_type(n->type)) {
+        return 1 + n->value.s.n / 16;
+    }
     return n->kind == NODE_CALL && n->type == TYPE_NUMERIC ? 500 : 1;
 }
 
@@ -117,6 +120,14 @@ static bool is_strict_null(const struct node *n)
         null = null || n->args[i]->kind == NODE_NULL;
     }
     return strict && null;
+}
+
+static bool is_text_equality(const struct node *n)
+{
+    return n->kind == NODE_COMPARE &&
+           (n->compare == COMPARE_EQUAL || n->compare == (COMPARE_LESS | COMPARE_GREATER)) &&
+           n->args[0]->kind == NODE_COLUMN && n->args[1]->kind == NODE_CONST &&
+           types_look_alike(n->args[0]->type, n->args[1]->type);
 }
 
 /*
@@ -143,6 +154,7 @@ static struct node *finish(struct checker *c, struct node *n)
     }
     n->size = (uint32_t)size;
     note_row_text(c, n);
+    n->as_text = is_text_equality(n);
     return constant ? fold(c, n) : n;
 }
 
@@ -429,14 +441,12 @@ static const struct node *check_distinct(struct checker *c, const struct conditi
 
 /* --- functions --- */
 
-/* The type that a function of the name <type>out writes. */
+/* The type that a function of the name <type>out or <type>_out writes. */
 static enum where_type written_by(struct str name)
 {
     bool out = name.n > 3 && !memcmp(name.p + name.n - 3, "out", 3);
     struct str type = {name.p, out ? name.n - 3 : 0};
-    if (str_eq(type, STR("numeric_"))) {
-        type.n--;
-    }
+    type.n -= type.n && type.p[type.n - 1] == '_';
     enum where_type t = type_by_name(type);
     return type_is_text(t) ? TYPE_OTHER : t;
 }
