@@ -14,13 +14,14 @@
 
 bool interval_negated(const struct interval *v, struct interval *out)
 {
-    *out = (struct interval){.us = -(uint64_t)v->us,
-                             .days = (int32_t) - (uint32_t)v->days,
-                             .months = (int32_t) - (uint32_t)v->months};
-    return v->us != INT64_MIN && v->days != INT32_MIN && v->months != INT32_MIN;
+    if (v->us == INT64_MIN || v->days == INT32_MIN || v->months == INT32_MIN) {
+        return false;
+    }
+    *out = (struct interval){.us = -v->us, .days = -v->days, .months = -v->months};
+    return true;
 }
 
-/* Moves what is more than `unit` of *from into *to. */
+/* Whole days of a time; whole months of days, 30 each. */
 static bool carry_days(int64_t *from, int32_t *to)
 {
     int64_t days = *from / TIME_DAY;
