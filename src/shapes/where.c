@@ -20,21 +20,30 @@ static const struct node *always(struct arena *a)
     return n;
 }
 
-int where_parse(struct arena *a, struct str text, const struct table *table, const struct schema *model,
-                const struct where **out_where, struct where_refusal *out_why)
+/* The condition, larger than what it becomes, is let go again. */
+static const struct node *compile(struct arena *a, struct str text, const struct table *table,
+                                  const struct schema *model, struct where_refusal *out_why)
 {
+    CLEANUP(arena_deinit) struct arena scratch = ARENA_INIT;
     const struct condition *c;
     struct condition_refusal why;
     const struct node *root = NULL;
+    if (!condition_parse(&scratch, text, &c, &why)) {
+        *out_why = (struct where_refusal){.message = arena_str(a, why.message), .location = why.location};
+    } else if (!where_check(a, text, c, table, model, &root, out_why)) {
+        root = NULL;
+    }
+    return root;
+}
+
+int where_parse(struct arena *a, struct str text, const struct table *table, const struct schema *model,
+                const struct where **out_where, struct where_refusal *out_why)
+{
     if (!utf8_valid(text)) {
         return refuse(a, "the expression is not valid UTF-8", out_why);
     }
-    if (!text.n) {
-        root = always(a);
-    } else if (!condition_parse(a, text, &c, &why)) {
-        *out_why = (struct where_refusal){.message = why.message, .location = why.location};
-        return 0;
-    } else if (!where_check(a, text, c, table, model, &root, out_why)) {
+    const struct node *root = text.n ? compile(a, text, table, model, out_why) : always(a);
+    if (!root) {
         return 0;
     }
     struct where *w = arena_zalloc(a, sizeof *w);
@@ -55,18 +64,10 @@ struct finder {
     size_t n, max;
 };
 
-/* Whether equal values of the two types look alike in rows. */
-static bool look_alike(enum where_type a, enum where_type b)
-{
-    bool canonical = a != TYPE_NUMERIC && a != TYPE_FLOAT4 && a != TYPE_FLOAT8 && a != TYPE_INTERVAL;
-    return canonical &&
-           (a == b || (type_is_integer(a) && type_is_integer(b)) || (type_is_text(a) && type_is_text(b)));
-}
-
 static void note(struct finder *f, const struct node *column, const struct node *value)
 {
-    if (column->kind == NODE_COLUMN && value->kind == NODE_CONST && look_alike(column->type, value->type) &&
-        f->n < f->max) {
+    if (column->kind == NODE_COLUMN && value->kind == NODE_CONST &&
+        types_look_alike(column->type, value->type) && f->n < f->max) {
         f->out[f->n++] = (struct where_equality){.column = column->column, .value = value->row_text};
     }
 }

@@ -76,8 +76,23 @@ static bool compares(const struct node *n, const union datum *a, const union dat
     return n->compare & (c < 0 ? COMPARE_LESS : c > 0 ? COMPARE_GREATER : COMPARE_EQUAL);
 }
 
+/* The commonest condition of all: nothing has to be read. */
+static enum outcome eval_as_text(const struct node *n, struct run *r, union datum *out)
+{
+    const struct value *v = &r->row[n->args[0]->column];
+    struct str wanted = n->args[1]->row_text;
+    if (!v->p) {
+        return EVAL_NULL;
+    }
+    bool same = v->n == wanted.n && (!v->n || !memcmp(v->p, wanted.p, v->n));
+    return give(same == (n->compare == COMPARE_EQUAL), out);
+}
+
 static enum outcome eval_compare(const struct node *n, struct run *r, union datum *out)
 {
+    if (n->as_text) {
+        return eval_as_text(n, r, out);
+    }
     union datum v[2];
     bool null[2];
     enum outcome o = eval_both(n, r, v, null);

@@ -72,13 +72,14 @@ struct operation;
 struct node {
     enum node_kind kind;
     enum where_type type;
-    bool negated;                 /* IS_…, DISTINCT, IN */
-    bool own;                     /* may raise, or PostgreSQL may see it otherwise: only evaluated here */
-    bool sorted;                  /* IN: constants in ascending order */
-    uint8_t compare;              /* COMPARE: a set of enum compare_bits */
-    uint32_t column;              /* COLUMN */
-    uint32_t size;                /* evaluations at most: its own and those below */
-    union datum value;            /* CONST */
+    bool negated;      /* IS_…, DISTINCT, IN */
+    bool own;          /* may raise, or PostgreSQL may see it otherwise: only evaluated here */
+    bool as_text;      /* COMPARE: equality of a column and a constant, to be seen from their bytes */
+    bool sorted;       /* IN: constants in ascending order */
+    uint8_t compare;   /* COMPARE: a set of enum compare_bits */
+    uint32_t column;   /* COLUMN */
+    uint32_t size;     /* evaluations at most: its own and those below */
+    union datum value; /* CONST */
     const struct operation *call; /* CALL */
     struct str name;              /* COLUMN */
     struct str row_text;          /* CONST beside a column: as a row has it */
@@ -103,6 +104,8 @@ bool type_converts(enum where_type from, enum where_type to);
 /* By an explicit cast; *out_own when it may raise. */
 bool type_casts(enum where_type from, enum where_type to, bool *out_own);
 bool type_is_preferred(enum where_type t);
+/* Whether equal values of the two types are equal bytes in rows. */
+bool types_look_alike(enum where_type a, enum where_type b);
 bool type_same_category(enum where_type a, enum where_type b);
 
 /* --- where_op.c --- */
@@ -144,8 +147,11 @@ int value_compare(enum where_type at, const union datum *a, enum where_type bt, 
 bool value_cast(struct arena *a, enum where_type from, const union datum *v, enum where_type to,
                 union datum *out);
 
-/* --- where_number.c --- */
+/* --- where_number.c, where_numeric.c --- */
 
+bool number_is_digit(char c);
+/* NaN, Infinity, inf, with a sign or without, in any case. */
+bool number_is_word(struct str s, double *out);
 int numeric_compare(struct str a, struct str b);
 bool numeric_parse(struct arena *a, struct str text, struct str *out);
 /* Rounded half away from zero; false when it does not fit, or is not finite. */
@@ -153,19 +159,28 @@ bool numeric_to_int(struct str n, int64_t *out);
 bool float_parse(struct str text, bool single, double *out);
 struct str float_text(struct arena *a, double f, bool single);
 bool int_parse(struct str text, int64_t *out);
+/* What PostgreSQL prints, without a look at bounds: false when it is too long for that, or something else. */
+bool row_int_parse(struct str text, int64_t *out);
+bool row_float_parse(struct str text, double *out);
 struct str int_text(struct arena *a, int64_t i);
 bool int_fits(int64_t i, enum where_type t);
 operation_fn numeric_add, numeric_subtract, numeric_multiply, numeric_divide, numeric_modulo, numeric_negate,
     numeric_absolute;
 
-/* --- where_time.c --- */
+/* --- where_time.c, where_interval.c --- */
 
 enum { TIME_DAY_SECONDS = 86400 };
-#define TIME_DAY      INT64_C(86400000000)
+#define TIME_SECOND   INT64_C(1000000)
+#define TIME_MINUTE   (60 * TIME_SECOND)
+#define TIME_HOUR     (60 * TIME_MINUTE)
+#define TIME_DAY      (24 * TIME_HOUR)
 #define TIME_INFINITY INT64_MAX
 #define DATE_INFINITY INT32_MAX
 
 bool date_parse(struct str text, int64_t *out);
+/* The common form of dates and timestamps in rows: four digits of year, no era, UTC. False: any other. */
+bool row_date_parse(struct str text, int64_t *out);
+bool row_timestamp_parse(struct str text, int64_t *out);
 bool time_parse(struct str text, int64_t *out);
 bool timestamp_parse(struct str text, bool zone, int64_t *out);
 bool interval_parse(struct str text, struct interval *out);
@@ -173,6 +188,11 @@ struct str date_text(struct arena *a, int64_t d);
 struct str time_text(struct arena *a, int64_t t);
 struct str timestamp_text(struct arena *a, int64_t t, bool zone);
 struct str interval_text(struct arena *a, const struct interval *v);
+bool timestamp_is_finite(int64_t t);
+/* "hh:mm:ss" and what fraction there is; in the arena. */
+char *time_clock_text(struct arena *a, int64_t us);
+/* False when it overflows. */
+bool interval_negated(const struct interval *v, struct interval *out);
 int interval_compare(const struct interval *a, const struct interval *b);
 /* A date too late for a timestamp comes after all but infinity; *out_exact says that it was none. */
 int64_t date_to_timestamp(int64_t date, bool *out_exact);

@@ -189,7 +189,7 @@ static void numbers(void **state)
         {"this.f::text LIKE '1.5'", "f=1.5", T},
         {"this.b::int4 = 1", "b=t", T},
         {"this.i::bool", "i=-3", T},
-        {"this.i = 1", "i=one", N},
+        {"this.i < 1", "i=one", N},
     };
     CHECK_EVALS(cases);
 }
@@ -252,6 +252,102 @@ static void times(void **state)
         {"this.d < timestamp 'infinity'", "d=5874897-12-31", T},
     };
     CHECK_EVALS(cases);
+}
+
+/* Each operator and function with a row it is true for, one it is false for, and one of NULLs. */
+static const struct {
+    const char *text, *yes, *no;
+} operators[] = {
+    {"this.i = 1", "i=1", "i=2"},
+    {"this.t != 'a'", "t=b", "t=a"},
+    {"this.u <> '00000000-0000-0000-0000-000000000000'", "u=a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+     "u=00000000-0000-0000-0000-000000000000"},
+    {"this.f < 1.5", "f=1.4", "f=1.5"},
+    {"this.n > 1.5", "n=1.51", "n=1.50"},
+    {"this.d <= '2020-01-01'", "d=2020-01-01", "d=2020-01-02"},
+    {"this.tz >= '2020-01-01T00:00:00.000Z'", "tz=2020-01-01 00:00:00+00", "tz=2019-12-31 23:59:59.999+00"},
+    {"this.ti > '10:00'", "ti=10:00:01", "ti=10:00:00"},
+    {"this.iv > '1 day'", "iv=24:00:01", "iv=1 day"},
+    {"this.b <> true", "b=f", "b=t"},
+    {"+ this.i > 0", "i=1", "i=0"},
+    {"- this.f > 0", "f=-1", "f=1"},
+    {"this.i + this.i8 = 5", "i=2;i8=3", "i=3;i8=3"},
+    {"this.f4 - this.f = 0", "f4=1;f=1", "f4=1;f=2"},
+    {"this.i * this.i2 = 6", "i=2;i2=3", "i=2;i2=2"},
+    {"this.i / 2 = 3", "i=7", "i=8"},
+    {"this.f / 2 = 3.5", "f=7", "f=8"},
+    {"this.i % 3 = 1", "i=7", "i=6"},
+    {"this.f ^ 2 = 49", "f=7", "f=8"},
+    {"|/ this.f = 3", "f=9", "f=10"},
+    {"@ this.n = 1.5", "n=-1.5", "n=1.6"},
+    {"(this.i & 4) <> 0", "i=5", "i=3"},
+    {"(this.i | 1) = 5", "i=4", "i=6"},
+    {"(this.i # 5) = 0", "i=5", "i=6"},
+    {"this.t || this.v = 'ab'", "t=a;v=b", "t=b;v=a"},
+    {"lower(this.t) = 'ab'", "t=AB", "t=A"},
+    {"upper(this.t) = 'AB'", "t=ab", "t=a"},
+    {"this.t LIKE 'a%'", "t=ab", "t=ba"},
+    {"this.t NOT LIKE 'a%'", "t=ba", "t=ab"},
+    {"this.t ~~ '_b'", "t=ab", "t=b"},
+    {"this.t !~~ '_b'", "t=b", "t=ab"},
+    {"this.t ILIKE 'A%'", "t=ab", "t=ba"},
+    {"this.t NOT ILIKE 'A%'", "t=ba", "t=ab"},
+    {"this.t ~~* '%A'", "t=ba", "t=ab"},
+    {"this.t !~~* '%A'", "t=ab", "t=ba"},
+    {"this.i IN (1, 2)", "i=2", "i=3"},
+    {"this.t NOT IN ('a', 'b')", "t=c", "t=b"},
+    {"this.e IN ('ok')", "e=ok", "e=sad"},
+    {"this.d + 1 = '2020-01-02'", "d=2020-01-01", "d=2020-01-02"},
+    {"3::int8 + this.d = '2020-01-04'", "d=2020-01-01", "d=2020-01-02"},
+    {"this.d - 1 = '2020-01-01'", "d=2020-01-02", "d=2020-01-01"},
+    {"this.d - '2020-01-01' = 1", "d=2020-01-02", "d=2020-01-01"},
+    {"this.ti + this.d = '2020-01-02 10:00'", "d=2020-01-02;ti=10:00:00", "d=2020-01-02;ti=10:00:01"},
+    {"this.iv + interval '1 hour' = '3 hours'", "iv=02:00:00", "iv=03:00:00"},
+    {"this.iv - interval '1 hour' = '3 hours'", "iv=04:00:00", "iv=03:00:00"},
+    {"this.d - this.iv = '2020-01-01'", "d=2020-02-01;iv=1 mon", "d=2020-02-01;iv=30 days"},
+    {"this.ts + this.iv = '2020-02-29'", "ts=2020-01-31 00:00:00;iv=1 mon",
+     "ts=2020-01-31 00:00:00;iv=30 days"},
+    {"this.tz - this.iv = '2020-02-29'", "tz=2020-03-31 00:00:00+00;iv=1 mon",
+     "tz=2020-03-31 00:00:00+00;iv=1 day"},
+    {"this.ti + this.iv = '01:00'", "ti=23:00:00;iv=02:00:00", "ti=23:00:00;iv=1 day"},
+    {"this.ts - '2020-01-01' = '1 day'", "ts=2020-01-02 00:00:00", "ts=2020-01-01 00:00:00"},
+    {"this.tz - '2020-01-01' = '1 day'", "tz=2020-01-02 00:00:00+00", "tz=2020-01-01 00:00:00+00"},
+    {"this.iv * 1.5 = '36 hours'", "iv=1 day", "iv=2 days"},
+    {"2 * this.iv = '2 days'", "iv=1 day", "iv=2 days"},
+    {"justify_days(this.iv)::text = '1 mon'", "iv=30 days", "iv=31 days"},
+    {"justify_hours(this.iv)::text = '1 day'", "iv=24:00:00", "iv=25:00:00"},
+    {"justify_interval(this.iv)::text = '1 mon 1 day'", "iv=30 days 24:00:00", "iv=30 days"},
+    {"this.ts AT TIME ZONE 'UTC' = '2020-01-01'", "ts=2020-01-01 00:00:00", "ts=2020-01-01 01:00:00"},
+    {"timezone('+01', this.tz) = '2020-01-01'", "tz=2020-01-01 01:00:00+00", "tz=2020-01-01 00:00:00+00"},
+    {"int2(this.t) = 1", "t=1", "t=2"},
+    {"int8(this.t) = 1", "t=1", "t=2"},
+    {"float4(this.t) = 1", "t=1.0", "t=2"},
+    {"\"numeric\"(this.t) = 1.5", "t=1.50", "t=2"},
+    {"bool(this.t)", "t=yes", "t=no"},
+    {"uuid(this.t) = '{00000000-0000-0000-0000-000000000000}'", "t=00000000000000000000000000000000",
+     "t=00000000000000000000000000000001"},
+    {"date(this.t) = '2020-01-01'", "t=20200101", "t=2020-01-02"},
+    {"\"timestamp\"(this.t) = '2020-01-01'", "t=2020-01-01T00:00", "t=2020-01-02"},
+    {"timestamptz(this.t) = '2020-01-01'", "t=2020-01-01 01:00+01", "t=2020-01-02"},
+    {"\"interval\"(this.t) = '1 day'", "t=P1D", "t=P2D"},
+    {"float8out(this.f) = '1.5'", "f=1.5", "f=2"},
+    {"numericout(this.n) = '1.50'", "n=1.50", "n=1.5"},
+    {"dateout(this.d) = '2020-01-01'", "d=2020-01-01", "d=2020-01-02"},
+    {"timestampout(this.ts) = '2020-01-01 00:00:00.5'", "ts=2020-01-01 00:00:00.5", "ts=2020-01-01 00:00:00"},
+    {"intervalout(this.iv) = '-1 days +02:00:00'", "iv=-1 days +02:00:00", "iv=1 day"},
+    {"boolout(this.b) = 'true'", "b=t", "b=f"},
+    {"uuidout(this.u) LIKE 'a0%'", "u=a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+     "u=00000000-0000-0000-0000-000000000000"},
+};
+
+static void every_operator(void **state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(operators); i++) {
+        const struct eval_case cases[] = {{operators[i].text, operators[i].yes, T},
+                                          {operators[i].text, operators[i].no, F},
+                                          {operators[i].text, "", N}};
+        CHECK_EVALS(cases);
+    }
 }
 
 static const struct {
@@ -383,8 +479,8 @@ static const struct {
     {"this.t <> 'a'", "((x.\"t\" COLLATE \"C\" <> 'a'::text))", false},
     {"this.i IN (1, 2)", "((x.\"i\" IN ('1'::int4, '2'::int4)))", false},
     {"this.e = 'ok'", "((x.\"e\" = 'ok'::\"public\".\"mood\"))", false},
-    {"this.t = 'a' OR 1=1 --",
-     "((((x.\"t\" = 'a'::text) AND (x.\"t\" COLLATE \"C\" = 'a'::text)) OR 'true'::bool))", false},
+    {"this.t = 'a' OR 1=1 --", "('true'::bool)", false},
+    {"this.t > 'a' OR this.b --", "(((x.\"t\" COLLATE \"C\" > 'a'::text) OR x.\"b\"))", false},
     {"this.\"O\"\"dd name\" IS NULL", "((x.\"O\"\"dd name\" IS NULL))", false},
     {"this.i = 1 AND this.i / 0 = 1", "(((x.\"i\" = '1'::int4) AND TRUE))", true},
     {"this.t ILIKE 'a'", "(TRUE)", true},
@@ -446,6 +542,7 @@ int main(void)
         cmocka_unit_test(numbers),
         cmocka_unit_test(texts),
         cmocka_unit_test(times),
+        cmocka_unit_test(every_operator),
         cmocka_unit_test(refusals),
         cmocka_unit_test(size_is_bounded),
         cmocka_unit_test(steps_are_bounded),

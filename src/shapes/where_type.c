@@ -140,3 +140,10 @@ bool type_same_category(enum where_type a, enum where_type b)
 {
     return a == b || (types[a].category != CATEGORY_NONE && types[a].category == types[b].category);
 }
+
+bool types_look_alike(enum where_type a, enum where_type b)
+{
+    bool canonical = a != TYPE_NUMERIC && a != TYPE_FLOAT4 && a != TYPE_FLOAT8 && a != TYPE_INTERVAL;
+    return canonical &&
+           (a == b || (type_is_integer(a) && type_is_integer(b)) || (type_is_text(a) && type_is_text(b)));
+}

@@ -115,7 +115,7 @@ static bool is_number_text(struct str s)
     return s.n > 0;
 }
 
-/* What stands in a row is canonical already. */
+/* What stands in a row is canonical already; its commonest forms are read by the shortest way. */
 bool value_parse_row(enum where_type t, const struct value *v, union datum *out)
 {
     struct str s = {v->p, v->n};
@@ -129,6 +129,17 @@ bool value_parse_row(enum where_type t, const struct value *v, union datum *out)
     case TYPE_NUMERIC:
         out->s = s;
         return is_number_text(s);
+    case TYPE_INT2:
+    case TYPE_INT4:
+    case TYPE_INT8:
+        return row_int_parse(s, &out->i) || int_parse(s, &out->i);
+    case TYPE_FLOAT8:
+        return row_float_parse(s, &out->f) || float_parse(s, false, &out->f);
+    case TYPE_DATE:
+        return row_date_parse(s, &out->i) || date_parse(s, &out->i);
+    case TYPE_TIMESTAMP:
+    case TYPE_TIMESTAMPTZ:
+        return row_timestamp_parse(s, &out->i) || timestamp_parse(s, t == TYPE_TIMESTAMPTZ, &out->i);
     default:
         return value_parse(NULL, t, s, out);
     }
@@ -320,9 +331,8 @@ static bool cast_time(const union datum *v, enum where_type from, enum where_typ
         out->i = timestamp_to_time(v->span.us);
         return true;
     }
-    bool finite = v->i != TIME_INFINITY && v->i != -TIME_INFINITY - 1;
     out->i = to == TYPE_DATE ? timestamp_to_date(v->i) : timestamp_to_time(v->i);
-    return finite || to == TYPE_DATE;
+    return to == TYPE_DATE || timestamp_is_finite(v->i);
 }
 
 bool value_cast(struct arena *a, enum where_type from, const union datum *v, enum where_type to,

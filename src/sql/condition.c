@@ -198,9 +198,9 @@ static const struct condition *read_expr(struct reader *r, const PgQuery__AExpr 
     case PG_QUERY__A__EXPR__KIND__AEXPR_ILIKE:
         return read_operator(r, e, name);
     case PG_QUERY__A__EXPR__KIND__AEXPR_DISTINCT:
-        return two_args(r, CONDITION_DISTINCT, e, name);
+        return two_args(r, CONDITION_DISTINCT, e, NULL);
     case PG_QUERY__A__EXPR__KIND__AEXPR_NOT_DISTINCT:
-        return two_args(r, CONDITION_NOT_DISTINCT, e, name);
+        return two_args(r, CONDITION_NOT_DISTINCT, e, NULL);
     case PG_QUERY__A__EXPR__KIND__AEXPR_IN:
         return read_list(r, strcmp(name, "=") ? CONDITION_NOT_IN : CONDITION_IN, e);
     case PG_QUERY__A__EXPR__KIND__AEXPR_BETWEEN:
