@@ -7,20 +7,7 @@
 #include "net/ws_fixture.h"
 #include "net/ws_reader.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 enum { PATIENCE_MS = 20000, BIG = 8 * 1024 * 1024, MESSAGE_MAX = 1024 * 1024 };
 
@@ -36,11 +23,8 @@ struct bench {
     struct buf got; /* all messages, each followed by "|" */
     bool pause_at_message, free_at_message, free_at_closed;
     char peer[64];
-    /* The client's. */
-    int fd;
-    struct watch *watch;
-    struct buf in, out;
-    bool eof;
+    struct raw client;
+    struct buf out; /* its frames */
 };
 
 static void on_patience(void *ctx)
@@ -124,10 +108,9 @@ static int setup(void **state)
     b->patience = timer_new(b->loop, on_patience, b);
     b->tick = timer_new(b->loop, on_tick, b);
     timer_start(b->patience, PATIENCE_MS);
-    b->fd = -1;
+    raw_init(&b->client, b->loop);
     b->free_at_closed = true;
     b->options = (struct websocket_options){.max_message = MESSAGE_MAX, .text_refusal = "no text"};
-    buf_init(&b->in, 4 * BIG);
     buf_init(&b->out, 4 * BIG);
     buf_init(&b->got, BIG);
     assert_int_equal(http_server_new(b->loop, &options, on_request, b, &b->server, &err), 0);
@@ -136,56 +119,19 @@ static int setup(void **state)
     return 0;
 }
 
-static void disconnect(struct bench *b)
-{
-    watch_free(take_ptr(&b->watch));
-    if (b->fd >= 0) {
-        close(b->fd);
-    }
-    b->fd = -1;
-    b->eof = false;
-    buf_reset(&b->in);
-    buf_reset(&b->out);
-}
-
 static int teardown(void **state)
 {
     struct bench *b = *state;
-    disconnect(b);
+    raw_close(&b->client);
     websocket_free(b->ws);
     http_server_free(b->server);
     timer_free(b->patience);
     timer_free(b->tick);
     loop_free(b->loop);
-    buf_deinit(&b->in);
     buf_deinit(&b->out);
     buf_deinit(&b->got);
     free(b);
     return 0;
-}
-
-static void on_client(void *ctx, int which)
-{
-    struct bench *b = ctx;
-    char chunk[65536];
-    ssize_t n = read(b->fd, chunk, sizeof chunk);
-    if (n > 0) {
-        buf_put(&b->in, chunk, (size_t)n);
-    } else if (n == 0 || errno != EAGAIN) {
-        b->eof = true;
-        watch_set(b->watch, 0);
-    }
-}
-
-static void on_stop(void *ctx)
-{
-    loop_stop(ctx);
-}
-
-static void turn(struct bench *b)
-{
-    loop_defer(b->loop, on_stop, b->loop);
-    loop_run(b->loop);
 }
 
 static void wait_ms(struct bench *b, uint64_t ms)
@@ -197,111 +143,52 @@ static void wait_ms(struct bench *b, uint64_t ms)
     }
 }
 
-static void connect_client(struct bench *b)
-{
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    disconnect(b);
-    in.sin_port = htons(http_server_port(b->server));
-    b->fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(connect(b->fd, (struct sockaddr *)&in, sizeof in), 0);
-    fcntl(b->fd, F_SETFL, O_NONBLOCK);
-    b->watch = watch_new(b->loop, b->fd, on_client, b);
-    watch_set(b->watch, WATCH_READ);
-}
-
-static void send_bytes(struct bench *b, const char *p, size_t n)
-{
-    while (n > 0 && !b->eof) {
-        ssize_t sent = send(b->fd, p, n, MSG_NOSIGNAL);
-        if (sent < 0) {
-            if (errno != EAGAIN) {
-                return;
-            }
-            turn(b);
-            continue;
-        }
-        p += sent;
-        n -= (size_t)sent;
-    }
-}
-
-static void send_text(struct bench *b, const char *text)
-{
-    send_bytes(b, text, strlen(text));
-}
-
 static void send_frame(struct bench *b, int first, const char *content, size_t n)
 {
     buf_reset(&b->out);
     put_client_frame(&b->out, first, content, n);
-    send_bytes(b, b->out.p, b->out.n);
+    raw_send(&b->client, b->out.p, b->out.n);
 }
-
-/* Waits until the client has the bytes, or the server has closed. */
-static void expect_bytes(struct bench *b, const char *p, size_t n)
-{
-    while (!memmem(buf_cstr(&b->in), b->in.n, p, n)) {
-        if (b->eof) {
-            fail_msg("not in what came: %.*s", (int)n, p);
-        }
-        turn(b);
-    }
-}
-
-static void expect(struct bench *b, const char *text)
-{
-    expect_bytes(b, text, strlen(text));
-}
-
-static void expect_eof(struct bench *b)
-{
-    while (!b->eof) {
-        turn(b);
-    }
-}
-
-#define UPGRADE                                                          \
-    "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\n" \
-    "Upgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\n"                \
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
 static void open_websocket(struct bench *b)
 {
-    connect_client(b);
-    send_text(b, UPGRADE "Sec-WebSocket-Protocol: good\r\n\r\n");
-    expect(b, "\r\n\r\n");
+    raw_connect(&b->client, http_server_port(b->server));
+    raw_send_text(&b->client, WS_UPGRADE "Sec-WebSocket-Protocol: good\r\n\r\n");
+    raw_expect_text(&b->client, "\r\n\r\n");
     assert_non_null(b->ws);
-    buf_reset(&b->in);
+    buf_reset(&b->client.in);
 }
 
 static void expect_message(struct bench *b, const char *all)
 {
     while (!strstr(buf_cstr(&b->got), all)) {
-        assert_false(b->eof);
-        turn(b);
+        assert_false(b->client.eof);
+        raw_turn(&b->client);
     }
 }
 
 static void a_handshake_is_answered(void **state)
 {
     struct bench *b = *state;
-    connect_client(b);
-    send_text(b, UPGRADE "Sec-WebSocket-Protocol: bad , good\r\nSec-WebSocket-Protocol: worse\r\n\r\n");
-    expect(b, "\r\n\r\n");
-    expect(b, "HTTP/1.1 101 Switching Protocols\r\n");
-    expect(b, "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"); /* RFC 6455 section 1.3 */
-    expect(b, "sec-websocket-protocol: good\r\n");
+    raw_connect(&b->client, http_server_port(b->server));
+    raw_send_text(&b->client,
+                  WS_UPGRADE "Sec-WebSocket-Protocol: bad , good\r\nSec-WebSocket-Protocol: worse\r\n\r\n");
+    raw_expect_text(&b->client, "\r\n\r\n");
+    raw_expect_text(&b->client, "HTTP/1.1 101 Switching Protocols\r\n");
+    raw_expect_text(&b->client,
+                    "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"); /* RFC 6455 section 1.3 */
+    raw_expect_text(&b->client, "sec-websocket-protocol: good\r\n");
     assert_string_equal(b->peer, "127.0.0.1");
     send_frame(b, WS_FIN | WS_OP_BINARY, "hello", 5);
     expect_message(b, "hello|");
     struct packet *p = packet_new("answer", 6);
     websocket_send(b->ws, p);
     packet_unref(p);
-    expect(b, "\x82\x06"
-              "answer");
+    raw_expect_text(&b->client, "\x82\x06"
+                                "answer");
     send_frame(b, WS_FIN | WS_OP_CLOSE, "\x03\xe8", 2);
-    expect(b, "\x88\x02\x03\xe8");
-    expect_eof(b);
+    raw_expect_text(&b->client, "\x88\x02\x03\xe8");
+    raw_expect_eof(&b->client);
     assert_int_equal(b->closed, 1);
     assert_int_equal(b->code, 1000);
 }
@@ -329,22 +216,22 @@ static void what_is_no_handshake_is_refused(void **state)
         {"POST /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: "
          "0\r\n" KEY "Sec-WebSocket-Version: 13\r\n\r\n",
          "400", "Bad request"},
-        {UPGRADE "\r\n", "400", "0 are no good"},
-        {UPGRADE "Sec-WebSocket-Protocol: a, b,,c\r\n\r\n", "503", "3 are no good"},
-        {UPGRADE "Sec-WebSocket-Protocol: 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17\r\n\r\n", "400",
+        {WS_UPGRADE "\r\n", "400", "0 are no good"},
+        {WS_UPGRADE "Sec-WebSocket-Protocol: a, b,,c\r\n\r\n", "503", "3 are no good"},
+        {WS_UPGRADE "Sec-WebSocket-Protocol: 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17\r\n\r\n", "400",
          "Bad request"},
     };
     struct bench *b = *state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        connect_client(b);
-        send_text(b, rows[i].request);
-        expect(b, rows[i].body);
-        expect(b, "content-type: text/plain");
-        assert_memory_equal(b->in.p + 9, rows[i].answer, 3);
+        raw_connect(&b->client, http_server_port(b->server));
+        raw_send_text(&b->client, rows[i].request);
+        raw_expect_text(&b->client, rows[i].body);
+        raw_expect_text(&b->client, "content-type: text/plain");
+        assert_memory_equal(b->client.in.p + 9, rows[i].answer, 3);
         /* The connection goes on. */
-        buf_reset(&b->in);
-        send_text(b, "GET /x HTTP/1.1\r\nHost: h\r\n\r\n");
-        expect(b, "plain");
+        buf_reset(&b->client.in);
+        raw_send_text(&b->client, "GET /x HTTP/1.1\r\nHost: h\r\n\r\n");
+        raw_expect_text(&b->client, "plain");
     }
     assert_int_equal(b->opened, 0);
 }
@@ -352,10 +239,11 @@ static void what_is_no_handshake_is_refused(void **state)
 static void other_paths_are_not_upgraded(void **state)
 {
     struct bench *b = *state;
-    connect_client(b);
-    send_text(b, "GET /other HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" KEY
-                 "Sec-WebSocket-Version: 13\r\n\r\n");
-    expect(b, "HTTP/1.1 200 OK");
+    raw_connect(&b->client, http_server_port(b->server));
+    raw_send_text(&b->client,
+                  "GET /other HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" KEY
+                  "Sec-WebSocket-Version: 13\r\n\r\n");
+    raw_expect_text(&b->client, "HTTP/1.1 200 OK");
 }
 
 static uint64_t cpu_ms(void)
@@ -376,17 +264,18 @@ static void expect_rest(struct bench *b)
 static void an_upgrade_may_follow_other_requests(void **state)
 {
     struct bench *b = *state;
-    connect_client(b);
-    send_text(b, "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n" UPGRADE
-                 "Sec-WebSocket-Protocol: good\r\n\r\n");
-    expect(b, "sec-websocket-protocol: good\r\n\r\n");
+    raw_connect(&b->client, http_server_port(b->server));
+    raw_send_text(&b->client,
+                  "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n" WS_UPGRADE
+                  "Sec-WebSocket-Protocol: good\r\n\r\n");
+    raw_expect_text(&b->client, "sec-websocket-protocol: good\r\n\r\n");
     expect_rest(b);
     send_frame(b, WS_FIN | WS_OP_BINARY, "hello", 5);
     expect_message(b, "hello|");
     expect_rest(b);
-    disconnect(b);
+    raw_close(&b->client);
     while (b->closed == 0) {
-        turn(b);
+        raw_turn(&b->client);
     }
     assert_int_equal(b->code, 1006);
     expect_rest(b);
@@ -411,11 +300,11 @@ static void messages_come_in_any_pieces(void **state)
     put_client_frame(&b->out, WS_FIN | WS_OP_PING, "?", 1);
     put_client_frame(&b->out, WS_FIN | WS_OP_CONTINUATION, "o", 1);
     for (size_t i = 0; i < b->out.n; i++) {
-        send_bytes(b, b->out.p + i, 1);
-        turn(b);
+        raw_send(&b->client, b->out.p + i, 1);
+        raw_turn(&b->client);
     }
     expect_message(b, "one|two|");
-    expect(b, "\x8a\x01?");
+    raw_expect_text(&b->client, "\x8a\x01?");
 }
 
 static void the_largest_message_passes_and_no_larger(void **state)
@@ -425,11 +314,11 @@ static void the_largest_message_passes_and_no_larger(void **state)
     open_websocket(b);
     send_frame(b, WS_FIN | WS_OP_BINARY, content, MESSAGE_MAX);
     while (b->messages == 0) {
-        turn(b);
+        raw_turn(&b->client);
     }
     send_frame(b, WS_FIN | WS_OP_BINARY, content, MESSAGE_MAX + 1);
-    expect_bytes(b, "\x88\x11\x03\xf1Message too big", 19);
-    expect_eof(b);
+    raw_expect(&b->client, "\x88\x11\x03\xf1Message too big", 19);
+    raw_expect_eof(&b->client);
     assert_int_equal(b->messages, 1);
     free(content);
 }
@@ -447,13 +336,13 @@ static void text_and_faults_close(void **state)
     struct bench *b = *state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         open_websocket(b);
-        send_bytes(b, rows[i].bytes.p, rows[i].bytes.n);
-        expect_bytes(b, rows[i].answer.p, rows[i].answer.n);
-        send_text(b, "more that nobody reads");
-        expect_eof(b); /* after all that was said: the connection was not reset */
-        disconnect(b);
+        raw_send(&b->client, rows[i].bytes.p, rows[i].bytes.n);
+        raw_expect(&b->client, rows[i].answer.p, rows[i].answer.n);
+        raw_send_text(&b->client, "more that nobody reads");
+        raw_expect_eof(&b->client); /* after all that was said: the connection was not reset */
+        raw_close(&b->client);
         while (b->closed <= (int)i) {
-            turn(b);
+            raw_turn(&b->client);
         }
         assert_int_equal(b->code, rows[i].code);
     }
@@ -469,10 +358,10 @@ static void a_close_comes_after_what_was_queued(void **state)
     websocket_send(b->ws, p);
     packet_unref(p);
     send_frame(b, WS_FIN | WS_OP_BINARY, "unheard", 7);
-    expect(b, "\x82\x0alast words\x88\x0d\x0f\xa0JWT-expired");
+    raw_expect_text(&b->client, "\x82\x0alast words\x88\x0d\x0f\xa0JWT-expired");
     assert_int_equal(b->closed, 0);
     send_frame(b, WS_FIN | WS_OP_CLOSE, "\x0f\xa0", 2);
-    expect_eof(b);
+    raw_expect_eof(&b->client);
     assert_int_equal(b->code, 4000);
     assert_int_equal(b->messages, 0);
 }
@@ -483,8 +372,8 @@ static void a_close_without_answer_ends_all_the_same(void **state)
     b->options.close_ms = 50;
     open_websocket(b);
     websocket_close(b->ws, 1001, "");
-    expect(b, "\x88\x02\x03\xe9");
-    expect_eof(b);
+    raw_expect_text(&b->client, "\x88\x02\x03\xe9");
+    raw_expect_eof(&b->client);
     assert_int_equal(b->code, 1001);
 }
 
@@ -498,10 +387,10 @@ static void an_abort_ends_at_once(void **state)
     websocket_abort(b->ws);
     assert_int_equal(websocket_unsent(b->ws), 0);
     assert_int_equal(b->closed, 0);
-    expect_eof(b);
+    raw_expect_eof(&b->client);
     assert_int_equal(b->closed, 1);
     assert_int_equal(b->code, 1006);
-    assert_int_equal(b->in.n, 0);
+    assert_int_equal(b->client.in.n, 0);
 }
 
 static void one_packet_goes_to_many_and_is_framed_once(void **state)
@@ -520,11 +409,11 @@ static void one_packet_goes_to_many_and_is_framed_once(void **state)
             open_websocket(b);
             websocket_send(b->ws, p);
             assert_int_equal(websocket_unsent(b->ws), head + sizes[i]);
-            while (b->in.n < head + sizes[i]) {
-                turn(b);
+            while (b->client.in.n < head + sizes[i]) {
+                raw_turn(&b->client);
             }
-            assert_int_equal(b->in.n, head + sizes[i]);
-            assert_memory_equal(b->in.p, heads[i], head);
+            assert_int_equal(b->client.in.n, head + sizes[i]);
+            assert_memory_equal(b->client.in.p, heads[i], head);
             assert_int_equal(websocket_unsent(b->ws), 0);
         }
         assert_int_equal(p->refs, 1);
@@ -538,7 +427,7 @@ static void a_slow_reader_gets_all_in_order(void **state)
     struct bench *b = *state;
     enum { PACKETS = 400, SIZE = 50000 };
     open_websocket(b);
-    watch_set(b->watch, 0);
+    watch_set(b->client.watch, 0);
     for (int i = 0; i < PACKETS; i++) {
         char *content = calloc(1, SIZE);
         memset(content, 'a' + i % 26, SIZE);
@@ -556,17 +445,17 @@ static void a_slow_reader_gets_all_in_order(void **state)
     send_frame(b, WS_FIN | WS_OP_PING, "3", 1);
     expect_rest(b);
     assert_true(websocket_unsent(b->ws) < waiting + 10); /* one pong, not three */
-    watch_set(b->watch, WATCH_READ);
-    while (b->in.n < PACKETS * (SIZE + 4) + 6) {
-        turn(b);
+    watch_set(b->client.watch, WATCH_READ);
+    while (b->client.in.n < PACKETS * (SIZE + 4) + 6) {
+        raw_turn(&b->client);
     }
     for (size_t i = 0; i < PACKETS; i++) {
-        const char *at = b->in.p + i * (SIZE + 4);
+        const char *at = b->client.in.p + i * (SIZE + 4);
         assert_memory_equal(at, "\x82\x7e\xc3\x50", 4);
         assert_int_equal(at[4], 'a' + (char)(i % 26));
         assert_int_equal(at[SIZE + 3], 'a' + (char)(i % 26));
     }
-    assert_memory_equal(b->in.p + PACKETS * (SIZE + 4),
+    assert_memory_equal(b->client.in.p + PACKETS * (SIZE + 4),
                         "\x8a\x01"
                         "1"
                         "\x8a\x01"
@@ -583,11 +472,11 @@ static void a_paused_one_is_not_read(void **state)
     put_client_frame(&b->out, WS_FIN | WS_OP_BINARY, "a", 1);
     put_client_frame(&b->out, WS_FIN | WS_OP_BINARY, "b", 1);
     put_client_frame(&b->out, WS_FIN | WS_OP_BINARY, "c", 1);
-    send_bytes(b, b->out.p, b->out.n);
+    raw_send(&b->client, b->out.p, b->out.n);
     send_frame(b, WS_FIN | WS_OP_BINARY, "d", 1);
     for (int i = 1; i <= 4; i++) {
         while (b->messages < i) {
-            turn(b);
+            raw_turn(&b->client);
         }
         expect_rest(b);
         assert_int_equal(b->messages, i);
@@ -601,15 +490,15 @@ static void a_silent_client_is_pinged_and_closed(void **state)
     struct bench *b = *state;
     b->options.tick_ms = 60;
     open_websocket(b);
-    expect_bytes(b, "\x89\x00", 2);
+    raw_expect(&b->client, "\x89\x00", 2);
     assert_int_equal(b->closed, 0);
-    expect_bytes(b,
-                 "\x88\x20\x0f\xa1"
-                 "Client not responding to pings",
-                 34);
-    disconnect(b);
+    raw_expect(&b->client,
+               "\x88\x20\x0f\xa1"
+               "Client not responding to pings",
+               34);
+    raw_close(&b->client);
     while (b->closed == 0) {
-        turn(b);
+        raw_turn(&b->client);
     }
     assert_int_equal(b->code, WEBSOCKET_SILENT);
 }
@@ -620,8 +509,8 @@ static void a_client_that_pongs_stays(void **state)
     b->options.tick_ms = 40;
     open_websocket(b);
     for (int i = 0; i < 5; i++) {
-        expect_bytes(b, "\x89\x00", 2);
-        buf_reset(&b->in);
+        raw_expect(&b->client, "\x89\x00", 2);
+        buf_reset(&b->client.in);
         send_frame(b, WS_FIN | WS_OP_PONG, "", 0);
     }
     assert_int_equal(b->closed, 0);
@@ -636,7 +525,7 @@ static void a_client_that_talks_is_not_pinged(void **state)
         send_frame(b, WS_FIN | (i % 2 ? WS_OP_PONG : WS_OP_BINARY), "", 0);
         wait_ms(b, 10);
     }
-    assert_int_equal(b->in.n, 0);
+    assert_int_equal(b->client.in.n, 0);
 }
 
 static void it_may_be_freed_in_its_callbacks(void **state)
@@ -646,8 +535,8 @@ static void it_may_be_freed_in_its_callbacks(void **state)
     b->free_at_message = true;
     put_client_frame(&b->out, WS_FIN | WS_OP_BINARY, "a", 1);
     put_client_frame(&b->out, WS_FIN | WS_OP_BINARY, "b", 1);
-    send_bytes(b, b->out.p, b->out.n);
-    expect_eof(b);
+    raw_send(&b->client, b->out.p, b->out.n);
+    raw_expect_eof(&b->client);
     assert_string_equal(buf_cstr(&b->got), "a|");
     b->free_at_message = false;
     for (int i = 0; i < 30; i++) { /* and at any other time */
@@ -656,7 +545,7 @@ static void it_may_be_freed_in_its_callbacks(void **state)
         websocket_send(b->ws, p);
         send_frame(b, WS_FIN | WS_OP_PING, "", 0);
         for (int t = 0; t < i % 5; t++) {
-            turn(b);
+            raw_turn(&b->client);
         }
         websocket_free(take_ptr(&b->ws));
         packet_unref(p);
@@ -674,15 +563,15 @@ static void clients_may_leave_at_any_time(void **state)
         websocket_send(b->ws, p);
         packet_unref(p);
         for (int t = 0; t < i % 4; t++) {
-            turn(b);
+            raw_turn(&b->client);
         }
         if (i % 2) {
             struct linger reset = {.l_onoff = 1};
-            setsockopt(b->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+            setsockopt(b->client.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
         }
-        disconnect(b);
+        raw_close(&b->client);
         while (b->closed <= i) {
-            turn(b);
+            raw_turn(&b->client);
         }
     }
     free(content);

@@ -3,13 +3,6 @@
 
 #include "net/ws_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
 enum { MAX = 100000 };
 
 /* What was read, in words: "message(5) ping(0) close(1000)". */

@@ -40,7 +40,7 @@ struct sync_session {
     /* What goes out (session_stream.c). */
     struct sync_sent window[SYNC_WINDOW]; /* oldest first */
     size_t in_window;
-    uint64_t last_acked;
+    struct sync_sent last_acked;
     lsn_t sent_lsn;          /* the furthest position that the client may know */
     struct delivery **queue; /* a ring */
     size_t queue_first, queue_n, queue_cap;

@@ -13,7 +13,7 @@
 void sync_stream_start(struct sync_session *s, lsn_t position)
 {
     s->in_window = 0;
-    s->last_acked = 0;
+    s->last_acked = (struct sync_sent){0};
     s->sent_lsn = position;
     s->n_announced = 0;
 }
@@ -166,15 +166,16 @@ static size_t find_sent(const struct sync_session *s, uint64_t txid)
     return i;
 }
 
-/* False: there is no such transaction. *out_lsn: its position. */
+/* False: there is no such transaction. *out_lsn: its position; 0 without one. */
 static bool acknowledge(struct sync_session *s, uint64_t txid, lsn_t *out_lsn)
 {
     size_t i = find_sent(s, txid);
-    if (i == s->in_window) {
-        return txid == s->last_acked || txid == 0;
+    if (txid == 0 || i == s->in_window) {
+        *out_lsn = txid ? s->last_acked.lsn : 0;
+        return txid == 0 || txid == s->last_acked.txid;
     }
-    *out_lsn = s->window[i].lsn;
-    s->last_acked = txid;
+    s->last_acked = s->window[i];
+    *out_lsn = s->last_acked.lsn;
     s->in_window -= i + 1;
     memmove(s->window, s->window + i + 1, s->in_window * sizeof *s->window);
     return true;
