@@ -437,9 +437,11 @@ void config_read(const struct settings *settings, unsigned command, struct confi
         }
     }
     check_database(&r, command);
-    check_proxy(&r);
-    tls_config_check(settings, command != FOR_SHOW_CONFIG, &out->proxy.tls, faults);
-    auth_config_check(settings, &out->auth, faults);
+    if (command & FOR_ALL) {
+        check_proxy(&r);
+        tls_config_check(settings, command != FOR_SHOW_CONFIG, &out->proxy.tls, faults);
+        auth_config_check(settings, &out->auth, faults);
+    }
     if (!out->instance_id) {
         make_instance_id(out);
     }
@@ -453,6 +455,12 @@ void config_set_database(struct config *config, const char *url)
     int result = database_url_parse(url, &config->database.url, &fault);
     assert(result == 0);
     finish_database(&config->database, false);
+}
+
+void config_set_data(struct config *config, const char *path)
+{
+    wipe_text(&config->data);
+    config->data = mem_strdup(path);
 }
 
 void config_deinit(struct config *config)

@@ -87,8 +87,8 @@ struct config {
     uint64_t txn_cache_size; /* bytes */
     unsigned features;       /* FEATURE_ bits */
     char *instance_id;
+    char *data; /* folder */
     struct {
-        char *data;
         char *pg_bin;     /* NULL: search */
         uint16_t pg_port; /* 0: choose */
         bool ephemeral;
@@ -115,6 +115,9 @@ void config_read(const struct settings *settings, unsigned command, struct confi
 
 /* Puts another database in place, for the embedded cluster. `url` is trusted to be well-formed. */
 void config_set_database(struct config *config, const char *url);
+
+/* Puts another folder in place, for the same. */
+void config_set_data(struct config *config, const char *path);
 
 /* Frees everything, wipes secrets; may run twice. */
 void config_deinit(struct config *config);

@@ -113,7 +113,7 @@ static void dev_needs_nothing(void **state)
     assert_string_equal(fx.config.proxy.password, "proxy_password");
     assert_int_equal(fx.config.auth.mode, AUTH_INSECURE);
     assert_string_equal(fx.config.listen, "localhost");
-    assert_string_equal(fx.config.dev.data, "./.busbar");
+    assert_string_equal(fx.config.data, "./.busbar");
     assert_false(fx.config.dev.ephemeral);
     assert_int_equal(fx.config.dev.pg_port, 0);
     config_set_database(&fx.config, "postgresql://postgres:db_password@%2Ftmp%2Fa%20b:15432/electric");

@@ -45,22 +45,22 @@ enum { DAY_MS = 24 * 60 * 60 * 1000 };
 
 const struct option options[OPTION_COUNT] = {
     [OPT_DATABASE_URL] =
-        {"DATABASE_URL", "--database-url", "URL", TYPE_URL, GROUP_DATABASE, FOR_ALL, .field = FIELD(database),
-         .secret = true, .empty_is_unset = true,
+        {"DATABASE_URL", "--database-url", "URL", TYPE_URL, GROUP_DATABASE, FOR_ALL | FOR_CLEANUP,
+         .field = FIELD(database), .secret = true, .empty_is_unset = true,
          .value_note = "required; busbar dev starts a PostgreSQL of its own when it is not set",
          .help = "PostgreSQL to serve: postgresql://user:password@host:port/database?sslmode=require. "
                  "The port is 5432 and the database named like the user unless the URL says otherwise. "
                  "A host that begins with %2F is the folder of a unix socket.",
          .hint = "Example: postgresql://user:password@localhost:5432/app"},
     [OPT_DATABASE_REQUIRE_SSL] =
-        {"DATABASE_REQUIRE_SSL", "--database-require-ssl", NULL, TYPE_BOOL, GROUP_DATABASE, FOR_ALL,
-         .value = "true", .field = FIELD(database.require_ssl),
+        {"DATABASE_REQUIRE_SSL", "--database-require-ssl", NULL, TYPE_BOOL, GROUP_DATABASE,
+         FOR_ALL | FOR_CLEANUP, .value = "true", .field = FIELD(database.require_ssl),
          .value_note = "true, unless the URL has an sslmode other than require or names a unix socket",
          .help =
              "Refuse to talk to PostgreSQL without TLS. When false, TLS is tried first and plain text is the "
              "fallback. When set, the sslmode of DATABASE_URL is ignored."},
     [OPT_DATABASE_USE_IPV6] =
-        {"DATABASE_USE_IPV6", "--database-use-ipv6", NULL, TYPE_BOOL, GROUP_DATABASE, FOR_ALL,
+        {"DATABASE_USE_IPV6", "--database-use-ipv6", NULL, TYPE_BOOL, GROUP_DATABASE, FOR_ALL | FOR_CLEANUP,
          .value = "false", .field = FIELD(database.use_ipv6),
          .help = "Accepted for compatibility: both address families of the database host are always tried."},
     [OPT_PG_PROXY_PASSWORD] =
@@ -208,9 +208,15 @@ const struct option options[OPTION_COUNT] = {
          .help =
              "direct_writes or logical_replication; Busbar always writes directly, PostgreSQL never has to "
              "connect back."},
-    [OPT_WAL_WINDOW] = {"ELECTRIC_RESUMABLE_WAL_WINDOW", "--electric-resumable-wal-window", "SIZE", TYPE_SIZE,
-                        GROUP_SYNC, FOR_ALL, .value = "2G", .field = FIELD(wal_window),
-                        .help = "How much of the past is kept for sync clients to resume from."},
+    [OPT_DATA] = {"BUSBAR_DATA", "--data", "DIR", TYPE_TEXT, GROUP_SYNC, FOR_ALL, .value = "./.busbar",
+                  .field = FIELD(data), .empty_is_unset = true,
+                  .help = "Folder of what the service keeps: in log/ what sync clients resume from, and with "
+                          "busbar dev the embedded PostgreSQL. Made when it is missing. Not on NFS."},
+    [OPT_WAL_WINDOW] =
+        {"ELECTRIC_RESUMABLE_WAL_WINDOW", "--electric-resumable-wal-window", "SIZE", TYPE_SIZE, GROUP_SYNC,
+         FOR_ALL, .value = "2G", .field = FIELD(wal_window),
+         .help = "How much of the past is kept in BUSBAR_DATA for sync clients to resume from: bytes of "
+                 "changes."},
     [OPT_TXN_CACHE_SIZE] = {"ELECTRIC_TXN_CACHE_SIZE", "--electric-txn-cache-size", "SIZE", TYPE_SIZE,
                             GROUP_SYNC, FOR_ALL, .value = "256M", .field = FIELD(txn_cache_size),
                             .help = "Memory for recent transactions."},
@@ -229,9 +235,6 @@ const struct option options[OPTION_COUNT] = {
         {"LOG_LEVEL", "--log-level", "LEVEL", TYPE_CHOICE, GROUP_LOG, FOR_ALL, .value = "info",
          .choices = log_levels, .field = FIELD(log_level), .reloads = true,
          .help = "error, warning, info or debug. Also accepted: emergency, alert, critical, warn, notice."},
-    [OPT_DATA] = {"BUSBAR_DATA", "--data", "DIR", TYPE_TEXT, GROUP_CLUSTER, FOR_DEV, .value = "./.busbar",
-                  .field = FIELD(dev.data), .empty_is_unset = true,
-                  .help = "Folder that holds the embedded PostgreSQL cluster and its log."},
     [OPT_EPHEMERAL] = {"BUSBAR_EPHEMERAL", "--ephemeral", NULL, TYPE_BOOL, GROUP_CLUSTER, FOR_DEV,
                        .value = "false", .field = FIELD(dev.ephemeral),
                        .help = "Use a new cluster in a temporary folder and remove it at the end."},

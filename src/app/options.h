@@ -41,12 +41,12 @@ enum option_id {
     OPT_AUTH_JWT_ISS,
     OPT_AUTH_JWT_AUD,
     OPT_WRITE_MODE,
+    OPT_DATA,
     OPT_WAL_WINDOW,
     OPT_TXN_CACHE_SIZE,
     OPT_FEATURES,
     OPT_INSTANCE_ID,
     OPT_LOG_LEVEL,
-    OPT_DATA,
     OPT_EPHEMERAL,
     OPT_PG_PORT,
     OPT_PG_BIN,
@@ -102,7 +102,8 @@ enum {
     FOR_DEV = 2,
     FOR_SHOW_CONFIG = 4,
     FOR_CHECK = 8,
-    FOR_ALL = FOR_SERVE | FOR_DEV | FOR_SHOW_CONFIG | FOR_CHECK,
+    FOR_CLEANUP = 16,
+    FOR_ALL = FOR_SERVE | FOR_DEV | FOR_SHOW_CONFIG | FOR_CHECK, /* that run the service, or look at it */
 };
 
 struct choice {

@@ -99,7 +99,7 @@ static int on_child(void *ctx, struct err *err)
 
 static int start_cluster(struct dev *dev, struct config *config, struct err *err)
 {
-    struct cluster_options wanted = {.data = config->dev.data,
+    struct cluster_options wanted = {.data = config->data,
                                      .ephemeral = config->dev.ephemeral,
                                      .pg_bin = config->dev.pg_bin,
                                      .pg_port = config->dev.pg_port,
@@ -109,6 +109,7 @@ static int start_cluster(struct dev *dev, struct config *config, struct err *err
         return -1;
     }
     config_set_database(config, cluster_socket_url(dev->cluster));
+    config_set_data(config, cluster_data(dev->cluster)); /* a temporary one goes with the cluster */
     return 0;
 }
 
