@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One connection, asked in turn: the server and the role → what is installed → the guard, the publication,
- * the history → drift → (adopt). What an answer makes pointless is not asked.
+ * One connection, asked in turn: the server and the role → the replication slot → what is installed → the
+ * guard, the publication, the history → drift → (adopt). What an answer makes pointless is not asked.
  */
 #include "app/check.h"
 
@@ -27,7 +27,7 @@ struct check {
     struct pg_client *client;
     struct adopt *adopt;
     bool adopting;
-    bool is_super;
+    bool is_super, is_installed, is_owner;
 };
 
 typedef void (*check_step)(void *ctx, const struct pg_result *r);
@@ -326,6 +326,69 @@ static void check_rights(struct check_report *report, const struct pg_result *r)
               no_encoding ? "is %s: nobody knows what its texts mean" : "is %s", encoding);
 }
 
+static void check_installation(struct check *c)
+{
+    if (!c->is_installed) {
+        check_add(c->report, CHECK_NOTE, "installation", NULL,
+                  "nothing is installed: busbar serve does that when it starts%s",
+                  c->is_super ? "" : ", without event triggers, as the role is no superuser");
+        loop_stop(c->loop);
+    } else if (!c->is_owner) {
+        loop_stop(c->loop);
+    } else {
+        run(c,
+            "SELECT max(version), (SELECT digest FROM busbar.schema_version WHERE version = 0) FROM "
+            "busbar.schema_version",
+            on_version);
+    }
+}
+
+/* --- the replication slot --- */
+
+enum { SLOT_NAME, SLOT_ACTIVE, SLOT_STATUS, SLOT_RETAINED };
+static const char slot_sql[] =
+    "SELECT slot_name, active, wal_status, pg_size_pretty(greatest(CASE WHEN NOT pg_is_in_recovery() THEN"
+    " pg_current_wal_lsn() END - restart_lsn, 0)) FROM pg_replication_slots WHERE database = "
+    "current_database() AND starts_with(slot_name::text, 'electric_replication_out_') ORDER BY active DESC, "
+    "slot_name LIMIT 1";
+
+static void check_slot(struct check_report *report, const struct pg_result *r)
+{
+    const char *name = pg_result_cstr(r, 0, SLOT_NAME), *status = pg_result_cstr(r, 0, SLOT_STATUS);
+    if (pg_result_is_true(r, 0, SLOT_ACTIVE)) {
+        check_add(report, CHECK_OK, "replication slot", NULL, "%s is in use", name);
+    } else {
+        check_add(report, CHECK_NOTE, "replication slot",
+                  "busbar serve, or, if it is not to come back, busbar cleanup",
+                  "%s is not in use: the server keeps WAL for it", name);
+    }
+    if (status && strcmp(status, "lost") == 0) {
+        check_add(report, CHECK_NOTE, "wal_status", NULL,
+                  "is lost: busbar serve makes a new slot, and clients load all anew");
+    } else if (status && strcmp(status, "unreserved") == 0) {
+        check_add(report, CHECK_NOTE, "wal_status", "start busbar serve, or raise max_slot_wal_keep_size",
+                  "is unreserved: the server is about to remove WAL that the slot needs");
+    } else {
+        check_add(report, CHECK_OK, "wal_status", NULL, "is %s", status ? status : "unknown");
+    }
+    check_add(report, CHECK_OK, "retained WAL", NULL, "%s", pg_result_cstr(r, 0, SLOT_RETAINED));
+}
+
+static void on_slot(void *ctx, const struct pg_result *r)
+{
+    struct check *c = ctx;
+    if (!answered(c, r, "replication slot")) {
+        return;
+    }
+    if (r->rows == 1) {
+        check_slot(c->report, r);
+    } else {
+        check_add(c->report, CHECK_OK, "replication slot", NULL,
+                  "there is none: busbar serve makes it when it starts");
+    }
+    check_installation(c);
+}
+
 static void on_server(void *ctx, const struct pg_result *r)
 {
     struct check *c = ctx;
@@ -338,19 +401,9 @@ static void on_server(void *ctx, const struct pg_result *r)
     check_version(c->report, r);
     check_replication(c->report, r);
     check_rights(c->report, r);
-    if (!pg_result_is_true(r, 0, SERVER_INSTALLED)) {
-        check_add(c->report, CHECK_NOTE, "installation", NULL,
-                  "nothing is installed: busbar serve does that when it starts%s",
-                  c->is_super ? "" : ", without event triggers, as the role is no superuser");
-        loop_stop(c->loop);
-    } else if (!pg_result_is_true(r, 0, SERVER_OWNER)) {
-        loop_stop(c->loop);
-    } else {
-        run(c,
-            "SELECT max(version), (SELECT digest FROM busbar.schema_version WHERE version = 0) FROM "
-            "busbar.schema_version",
-            on_version);
-    }
+    c->is_installed = pg_result_is_true(r, 0, SERVER_INSTALLED);
+    c->is_owner = pg_result_is_true(r, 0, SERVER_OWNER);
+    run(c, slot_sql, on_slot);
 }
 
 static void on_state(void *ctx, enum pg_client_state state, const struct login_error *why)

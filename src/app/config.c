@@ -451,10 +451,14 @@ void config_read(const struct settings *settings, unsigned command, struct confi
         check_token(&r);
     } else {
         check_database(&r, command);
+    }
+    if (command & FOR_ALL) {
         check_proxy(&r);
         tls_config_check(settings, command != FOR_SHOW_CONFIG, &out->proxy.tls, faults);
     }
-    auth_config_check(settings, &out->auth, faults);
+    if (command != FOR_CLEANUP) {
+        auth_config_check(settings, &out->auth, faults);
+    }
     if (!out->instance_id) {
         make_instance_id(out);
     }

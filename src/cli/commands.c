@@ -28,6 +28,17 @@ static const struct command commands[] = {
      .options = FOR_CHECK,
      .shows_faults = true,
      .run = check_command},
+    {.name = "cleanup",
+     .summary = "Remove what keeps costing the database when the service is not to come back.",
+     .about =
+         "Drops the replication slot, for which PostgreSQL keeps WAL without end, and the publication, and "
+         "says what it did. "
+         "Refuses while a busbar serves the database. The schemas busbar and electric stay, with the history "
+         "of "
+         "migrations; a "
+         "later busbar serve makes the rest again, and clients then load all anew.",
+     .options = FOR_CLEANUP,
+     .run = cleanup_command},
     {.name = "show-config",
      .summary = "Print the configuration of serve: each value and where it comes from.",
      .about = "Prints the value in force of each option of busbar serve and where it comes from, secrets "

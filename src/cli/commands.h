@@ -8,6 +8,7 @@ extern const struct command busbar_commands;
 
 int serve_command(const struct call *call);
 int check_command(const struct call *call);
+int cleanup_command(const struct call *call);
 int dev_command(const struct call *call);
 int show_config_command(const struct call *call);
 int token_command(const struct call *call);

@@ -139,7 +139,6 @@ int feed_new(struct loop *loop, const struct feed_options *options, const struct
              void *ctx, struct feed **out_feed, struct err *err)
 {
     struct feed *f = mem_zalloc(sizeof *f);
-    struct txlog_options log = {.window = options->window};
     f->loop = loop;
     f->events = events;
     f->ctx = ctx;
@@ -147,7 +146,7 @@ int feed_new(struct loop *loop, const struct feed_options *options, const struct
     f->wake = mem_zalloc(sizeof *f->wake);
     f->wake->feed = f;
     pthread_mutex_init(&f->lock, NULL);
-    if (txlog_open(options->folder, &log, &f->log, err) < 0 || loop_thread_new("feed", &f->thread, err) < 0) {
+    if (loop_thread_new("feed", &f->thread, err) < 0) {
         destroy(f);
         return -1;
     }

@@ -60,29 +60,31 @@ struct feed_events {
     void (*on_reset)(void *ctx, const char *reason);
 };
 
-/* Opens the log and starts. *events outlives the feed. Fails as txlog_open(). */
+/* *events outlives the feed; the rest is copied. Fails when there can be no thread. A log that cannot be
+ * opened is a reason to be down, and is tried again: the busbar before us may be about to end. */
 MUST_USE int feed_new(struct loop *loop, const struct feed_options *options, const struct feed_events *events,
                       void *ctx, struct feed **out_feed, struct err *err);
 /* Syncs what has come and closes. Waits for the thread: at most the time of one write of the log.
  * No callback comes afterwards; no reader of the log may be open. Takes NULL. */
 void feed_free(struct feed *f);
 
-/* For readers on any thread, as long as the feed lives. */
+/* For readers on any thread, as long as the feed lives. From the first on_ready(), on_batch() or on_reset()
+ * on; NULL before. */
 struct txlog *feed_log(struct feed *f);
 
 /*
  * Small states (txlog.h has their limits), written with the next sync: `done` (may be NULL) is called when
- * they are on the disk, in the order given. Keys and values are copied. Not before the first on_ready(). They
- * are read back from the log only when done.
+ * they are on the disk, in the order given. Keys and values are copied. They are read back from the log only
+ * when done.
  */
 typedef void (*feed_done_fn)(void *ctx);
 void feed_put(struct feed *f, char kind, struct str key, struct str value, feed_done_fn done, void *ctx);
 void feed_delete(struct feed *f, char kind, struct str key, feed_done_fn done, void *ctx);
-/* 1: a copy of the value was appended to out; 0: there is none. */
+/* From the log: when feed_log() is there. 1: a copy of the value was appended to out; 0: there is none. */
 MUST_USE int feed_get(struct feed *f, char kind, struct str key, struct buf *out, struct err *err);
 
 struct feed_stats {
-    const char *state; /* "connecting", "ready", … */
+    const char *state; /* "opening", "connecting", …, "ready" */
     bool ready;
     lsn_t position, durable, oldest;      /* seen; safe; where clients can resume from */
     uint64_t transactions, bytes;         /* received since the start */

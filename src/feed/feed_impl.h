@@ -12,6 +12,7 @@ struct feeder;
 struct loop_thread;
 
 enum feed_state {
+    FEED_OPENING, /* the log */
     FEED_CONNECTING,
     FEED_ASKING,    /* who the server is, and what of the slot */
     FEED_CREATING,  /* the slot is dropped and made, the history read, the log begun anew */
@@ -51,7 +52,7 @@ struct feed {
     struct loop *loop;
     const struct feed_events *events;
     void *ctx;
-    struct txlog *log;
+    struct txlog *log; /* set by the thread before it tells anything but being down */
     struct loop_thread *thread;
     struct feeder *feeder; /* the thread's own, once it runs */
     struct wake *wake;

@@ -33,7 +33,8 @@ struct told {
     lsn_t handed, durable;
     int *ids; /* of the rows inserted into items, as they came */
     size_t n;
-    size_t big; /* rows of table big */
+    size_t big;   /* rows of table big */
+    bool is_read; /* what the log had at the start */
 };
 
 struct bench {
@@ -147,14 +148,15 @@ static void crash_server(struct bench *b)
     assert_false(try_sql(b, "COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'"));
 }
 
-/* --- a feed --- */
-
-static void on_ready(void *ctx)
+/* The server takes a moment to notice that nobody streams from it any more. */
+static void drop_slot(struct bench *b)
 {
-    struct told *t = ctx;
-    t->ready++;
-    loop_stop(t->bench->loop);
+    while (!try_sql(b, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+                       " WHERE database = current_database()")) {
+    }
 }
+
+/* --- a feed --- */
 
 static void on_down(void *ctx, const char *reason)
 {
@@ -184,10 +186,51 @@ static void note_change(struct told *t, const struct change *c)
     t->big += str_eq(r->name, STR("big"));
 }
 
+static struct txlog_reader begin_reader(struct told *t)
+{
+    struct txlog_reader r;
+    struct err err;
+    if (txlog_read_begin(feed_log(t->feed), &r, &err) < 0) {
+        fail_msg("%s", err.msg);
+    }
+    return r;
+}
+
+/* What was in hand when the feed ended is in the log. Read once, when it is open. */
+static void read_log(struct told *t)
+{
+    if (t->is_read) {
+        return;
+    }
+    t->is_read = true;
+    struct txlog_reader r = begin_reader(t);
+    struct err err;
+    struct str record;
+    int rc;
+    assert_int_equal(txlog_read_relations(&r, &t->relations, &err), 0);
+    while ((rc = txlog_next(&r, t->position, &t->position, &record, &err)) == 1) {
+        struct txn_cursor c = txn_changes(record);
+        struct change change;
+        while (txn_next(&c, &change, &err) == 1) {
+            note_change(t, &change);
+        }
+    }
+    txlog_read_end(&r);
+}
+
+static void on_ready(void *ctx)
+{
+    struct told *t = ctx;
+    read_log(t);
+    t->ready++;
+    loop_stop(t->bench->loop);
+}
+
 static void on_batch(void *ctx, const struct feed_batch *batch)
 {
     struct told *t = ctx;
     struct err err;
+    read_log(t);
     for (size_t i = 0; i < batch->relations_n; i++) {
         relations_put(&t->relations, relation_copy(batch->relations[i]));
     }
@@ -233,34 +276,6 @@ static void on_done(void *ctx)
 
 static const struct feed_events events = {on_ready, on_down, on_batch, on_durable, on_reset};
 
-static struct txlog_reader begin_reader(struct told *t)
-{
-    struct txlog_reader r;
-    struct err err;
-    if (txlog_read_begin(feed_log(t->feed), &r, &err) < 0) {
-        fail_msg("%s", err.msg);
-    }
-    return r;
-}
-
-/* What was in hand when the feed ended is in the log. */
-static void read_log(struct told *t)
-{
-    struct txlog_reader r = begin_reader(t);
-    struct err err;
-    struct str record;
-    int rc;
-    assert_int_equal(txlog_read_relations(&r, &t->relations, &err), 0);
-    while ((rc = txlog_next(&r, t->position, &t->position, &record, &err)) == 1) {
-        struct txn_cursor c = txn_changes(record);
-        struct change change;
-        while (txn_next(&c, &change, &err) == 1) {
-            note_change(t, &change);
-        }
-    }
-    txlog_read_end(&r);
-}
-
 static void start_feed(struct told *t)
 {
     struct err err;
@@ -268,10 +283,10 @@ static void start_feed(struct told *t)
     relations_deinit(&t->relations);
     t->ready = t->down = 0;
     t->handed = t->durable = 0;
+    t->is_read = false;
     if (feed_new(t->bench->loop, &options, &events, t, &t->feed, &err) < 0) {
         fail_msg("%s", err.msg);
     }
-    read_log(t);
 }
 
 static void stop_feed(struct told *t)
@@ -359,9 +374,7 @@ static int teardown(void **state)
     relations_deinit(&b->two.relations);
     timer_stop(b->patience);
     timer_start(b->patience, PATIENCE_MS);
-    while (!try_sql(b, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
-                       " WHERE database = current_database()")) {
-    }
+    drop_slot(b);
     pg_client_free(b->client);
     timer_free(b->patience);
     loop_free(b->loop);
@@ -443,25 +456,24 @@ static bool slot_is_at(struct bench *b, const char *lsn)
     return strcmp(sql(b, text), "t") == 0;
 }
 
+/* With much WAL that is not for us at once, with little by the clock. */
 static void an_idle_slot_advances(void **state)
 {
+    static const char *const others[] = {
+        "INSERT INTO other SELECT repeat(md5(i::text), 30) FROM generate_series(1, 120000) i",
+        "INSERT INTO other VALUES ('x')"};
     struct bench *b = *state;
     struct told *t = &b->one;
     char lsn[64];
     start_feed(t);
     wait_ready(t, 1);
-    for (int i = 0; i < 6; i++) {
-        sql(b, "INSERT INTO other SELECT repeat(md5(i::text), 30) FROM generate_series(1, 20000) i");
-    }
-    snprintf(lsn, sizeof lsn, "%s", sql(b, "SELECT pg_current_wal_flush_lsn()"));
-    while (!slot_is_at(b, lsn)) {
-        loop_run(b->loop);
-    }
-    /* And with little: by the clock. */
-    sql(b, "INSERT INTO other VALUES ('x')");
-    snprintf(lsn, sizeof lsn, "%s", sql(b, "SELECT pg_current_wal_flush_lsn()"));
-    while (!slot_is_at(b, lsn)) {
-        loop_run(b->loop);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        sql(b, others[i]);
+        snprintf(lsn, sizeof lsn, "%s", sql(b, "SELECT pg_current_wal_flush_lsn()"));
+        sql(b, "INSERT INTO other VALUES ('y')"); /* reaches beyond */
+        while (!slot_is_at(b, lsn)) {
+            loop_run(b->loop);
+        }
     }
     struct feed_stats stats;
     feed_stats(t->feed, &stats);
@@ -480,9 +492,7 @@ static void a_lost_slot_begins_anew(void **state)
     assert_int_equal(t->resets, 0);
     sql(b, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = "
            "current_database()");
-    while (!try_sql(b, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE "
-                       "database = current_database()")) {
-    }
+    drop_slot(b);
     sql(b, "INSERT INTO items VALUES (2, 'two')");
     while (t->resets == 0 || t->ready < 2) {
         loop_run(b->loop);
@@ -531,6 +541,21 @@ static void a_second_feed_waits_and_takes_over(void **state)
     sql(b, "INSERT INTO items VALUES (2, 'two')");
     wait_rows(&b->two, 1);
     assert_int_equal(b->two.ids[0], 2);
+}
+
+static void a_second_process_waits_for_the_log(void **state)
+{
+    struct bench *b = *state;
+    start_feed(&b->one);
+    wait_ready(&b->one, 1);
+    snprintf(b->two.folder, sizeof b->two.folder, "%s", b->one.folder);
+    start_feed(&b->two);
+    while (!strstr(b->two.reason, "uses the log in")) {
+        loop_run(b->loop);
+    }
+    stop_feed(&b->one);
+    wait_ready(&b->two, 1);
+    assert_int_equal(b->two.resets, 0);
 }
 
 static void expect_history(struct told *t, const char *const *versions, size_t n)
@@ -593,8 +618,7 @@ static void the_history_is_whole(void **state)
     wait_durable(t);
     expect_history(t, versions, 3);
     stop_feed(t);
-    sql(b, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = "
-           "current_database()");
+    drop_slot(b);
     start_feed(t);
     wait_ready(t, 1);
     assert_int_equal(t->resets, 1);
@@ -655,6 +679,7 @@ static void states_are_kept(void **state)
     }
     stop_feed(t);
     start_feed(t);
+    wait_ready(t, 1);
     assert_int_equal(feed_get(t->feed, 'c', STR("client"), &value, &err), 1);
     assert_true(str_eq(buf_str(&value), STR("new")));
     buf_reset(&value);
@@ -665,6 +690,7 @@ static void states_are_kept(void **state)
     stop_feed(t); /* at once: written, not told */
     assert_int_equal(t->done, 4);
     start_feed(t);
+    wait_ready(t, 1);
     assert_int_equal(feed_get(t->feed, 'c', STR("last"), &value, &err), 1);
 }
 
@@ -713,6 +739,7 @@ int main(void)
         LIVE(a_lost_slot_begins_anew),
         LIVE(an_empty_log_begins_anew),
         LIVE(a_second_feed_waits_and_takes_over),
+        LIVE(a_second_process_waits_for_the_log),
         LIVE(the_history_is_whole),
         LIVE(a_publication_that_was_missing),
         LIVE(a_table_taken_out_of_the_publication),

@@ -31,15 +31,16 @@ enum { BACKOFF_FIRST_MS = 200, BACKOFF_STARTING_MS = 500, BACKOFF_LAST_MS = 1000
 struct feeder {
     struct feed *feed;
     struct loop *loop;
-    char *url;
+    char *url, *folder;
     bool require_ssl;
+    uint64_t window;
     enum feed_state state;
     bool stopped;
     char told[512]; /* the last reason for being down */
     struct replication *replication;
     struct assemble *assemble;
     struct history history;
-    struct timer *retry, *sync, *move; /* next attempt; write the log; write its position */
+    struct timer *retry, *sync, *move; /* try again; write the log; write its position */
     bool sync_due, move_due;
     uint64_t backoff_ms;
     struct look *look;
@@ -64,6 +65,7 @@ static const struct {
     enum feed_state from, to;
     const char *why;
 } moves[] = {
+    {FEED_OPENING, FEED_CONNECTING, "the log is open"},
     {FEED_WAITING, FEED_CONNECTING, "it is time to try again"},
     {FEED_CONNECTING, FEED_ASKING, "the connection is there"},
     {FEED_ASKING, FEED_CREATING, "the log begins anew"},
@@ -83,8 +85,8 @@ static const struct {
 
 const char *feeder_state_name(enum feed_state state)
 {
-    static const char *const names[FEED_STATES] = {"connecting", "asking",  "creating", "streaming",
-                                                   "ready",      "stalled", "waiting"};
+    static const char *const names[FEED_STATES] = {"opening",   "connecting", "asking",  "creating",
+                                                   "streaming", "ready",      "stalled", "waiting"};
     return names[state];
 }
 
@@ -242,7 +244,9 @@ static void on_sync(void *ctx)
 void feeder_put(struct feeder *f, struct put *p)
 {
     keep_add_put(&f->keep, p);
-    sync_after(f, FEED_SYNC_MS);
+    if (f->state != FEED_OPENING) {
+        sync_after(f, FEED_SYNC_MS);
+    }
 }
 
 static void check_ready(struct feeder *f)
@@ -817,13 +821,6 @@ static void connect(struct feeder *f)
     f->replication = replication_new(f->loop, &options, &replication_events, f);
 }
 
-static void on_retry(void *ctx)
-{
-    struct feeder *f = ctx;
-    set_state(f, FEED_CONNECTING);
-    connect(f);
-}
-
 /* --- life --- */
 
 struct feeder *feeder_new(struct feed *feed, struct loop *loop, const struct feed_options *options)
@@ -832,9 +829,10 @@ struct feeder *feeder_new(struct feed *feed, struct loop *loop, const struct fee
     f->feed = feed;
     f->loop = loop;
     f->url = mem_strdup(options->url);
+    f->folder = mem_strdup(options->folder);
     f->require_ssl = options->require_ssl;
+    f->window = options->window;
     f->backoff_ms = BACKOFF_FIRST_MS;
-    f->state = FEED_CONNECTING;
     keep_init(&f->keep);
     return f;
 }
@@ -846,6 +844,7 @@ void feeder_free(struct feeder *f)
         history_deinit(&f->history);
         mem_wipe(f->url, strlen(f->url));
         free(f->url);
+        free(f->folder);
         free(f);
     }
 }
@@ -862,25 +861,51 @@ static int read_identity(struct feeder *f, struct err *err)
     return rc;
 }
 
-void feeder_start(struct feeder *f)
+static void open_log(struct feeder *f)
 {
     struct err err;
-    f->retry = timer_new(f->loop, on_retry, f);
-    f->sync = timer_new(f->loop, on_sync, f);
-    f->move = timer_new(f->loop, on_sync, f);
+    struct txlog_options options = {.window = f->window};
+    if (txlog_open(f->folder, &options, &f->feed->log, &err) < 0) {
+        tell_down(f, err.msg);
+        timer_start(f->retry, WRITE_RETRY_MS);
+        return;
+    }
     if (read_identity(f, &err) < 0) {
         f->known = (struct txlog_identity){0}; /* whose it was cannot be told: it begins anew */
     }
     count(&f->feed->numbers.position, f->position);
     note_log(f);
+    set_state(f, FEED_CONNECTING);
+    if (keep_is_waiting(&f->keep)) {
+        sync_after(f, FEED_SYNC_MS);
+    }
     connect(f);
+}
+
+static void on_retry(void *ctx)
+{
+    struct feeder *f = ctx;
+    if (f->state == FEED_OPENING) {
+        open_log(f);
+    } else {
+        set_state(f, FEED_CONNECTING);
+        connect(f);
+    }
+}
+
+void feeder_start(struct feeder *f)
+{
+    f->retry = timer_new(f->loop, on_retry, f);
+    f->sync = timer_new(f->loop, on_sync, f);
+    f->move = timer_new(f->loop, on_sync, f);
+    open_log(f);
 }
 
 void feeder_stop(struct feeder *f)
 {
     struct err err;
     f->stopped = true;
-    if (keep_is_waiting(&f->keep)) {
+    if (f->state != FEED_OPENING && keep_is_waiting(&f->keep)) {
         ignore_result(sync_log(f, &err)); /* what it could not write comes again */
     }
     look_free(take_ptr(&f->look));

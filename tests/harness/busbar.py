@@ -65,9 +65,9 @@ class Busbar(Endpoint):
         self.arguments = list(arguments)
         self.cwd = cwd
         self.sockets = sockets  # handed over at the start: (name, listening socket) pairs
-        self.folder = tempfile.mkdtemp(prefix="busbar-data-")  # outlives restarts
+        self.data = tempfile.mkdtemp(prefix="busbar-data-")  # stays while the object does, whatever becomes of the process
         self.environment = {
-            "BUSBAR_DATA": self.folder, "DATABASE_URL": database_url, "PG_PROXY_PASSWORD": PASSWORD, "PG_PROXY_PORT": self.port, "HTTP_PORT": self.http_port,
+            "BUSBAR_DATA": self.data, "DATABASE_URL": database_url, "PG_PROXY_PASSWORD": PASSWORD, "PG_PROXY_PORT": self.port, "HTTP_PORT": self.http_port,
             "AUTH_MODE": "insecure", "BUSBAR_LISTEN": "localhost", "LOG_LEVEL": "debug",
             "BUSBAR_DRAIN_TIMEOUT": "0", **environment}
         self.process = None
@@ -169,4 +169,4 @@ class Busbar(Endpoint):
             self.process.wait(10)
         if os.path.exists(self.log_path):
             os.unlink(self.log_path)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.data, ignore_errors=True)
