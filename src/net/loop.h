@@ -35,7 +35,8 @@ void timer_free(struct timer *t); /* takes NULL */
 
 enum { WATCH_READ = 1, WATCH_WRITE = 2 };
 typedef void (*watch_fn)(void *ctx, int events); /* level-triggered; an error shows as both bits */
-/* Watches a non-blocking descriptor that the caller owns and keeps open until after watch_free(). Nothing is
+/* Watches a non-blocking descriptor that the caller owns and keeps open until after watch_free(); or has
+ * closed without a copy left, when nothing on this loop has come to watch its number since. Nothing is
  * watched at first. */
 struct watch *watch_new(struct loop *loop, int fd, watch_fn fn, void *ctx);
 void watch_set(struct watch *w, int events); /* cheap when nothing changes */

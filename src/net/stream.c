@@ -21,7 +21,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-enum { STREAM_IOV = 8 }; /* neighbours are one piece: more are rare, and an idle stream is small */
+enum { STREAM_IOV = 4 }; /* neighbours are one piece: more are rare, and an idle stream is small */
 
 struct stream {
     struct loop *loop;

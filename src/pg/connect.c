@@ -37,6 +37,7 @@ struct connecting {
     struct conninfo info;
     PGconn *conn;
     struct watch *watch;
+    uint64_t watched;  /* the socket's identity, or 0 */
     bool failed;       /* the timer is to deliver `error` */
     bool user_timeout; /* TCP_USER_TIMEOUT is ours, for the login alone */
     struct login_error error;
@@ -123,19 +124,32 @@ static const char *fallback_state(PGconn *conn, ConnStatusType before)
 
 static void on_socket(void *ctx, int events);
 
+/* A number that the kernel gives no other socket; 0: it does not say. */
+static uint64_t socket_identity(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t size = sizeof cookie;
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
+}
+
+/* On its way to the next address, or when it tries again without TLS, libpq closes the socket and opens
+ * another, mostly with the same descriptor, and tells nobody: a watch serves only the socket that it was made
+ * for. */
 static void wait_for(struct connecting *c, int events)
 {
-    c->watch = watch_new(c->loop, PQsocket(c->conn), on_socket, c);
+    uint64_t identity = socket_identity(PQsocket(c->conn));
+    if (!c->watch || identity == 0 || identity != c->watched) {
+        watch_free(c->watch);
+        c->watch = watch_new(c->loop, PQsocket(c->conn), on_socket, c);
+        c->watched = identity;
+    }
     watch_set(c->watch, events);
 }
 
-/* libpq may have closed the socket and opened another with the same number since: the watch never survives a
- * poll. */
 static void on_socket(void *ctx, int events)
 {
     struct connecting *c = ctx;
     ConnStatusType before = PQstatus(c->conn);
-    watch_free(take_ptr(&c->watch));
     switch (PQconnectPoll(c->conn)) {
     case PGRES_POLLING_READING:
         wait_for(c, WATCH_READ);

@@ -47,18 +47,18 @@ static const char *const reported[] = {
 
 static void copy_parameters(struct upstream *up, PGconn *conn)
 {
+    const char *values[ARRAY_LEN(reported)];
     size_t bytes = 0;
     for (size_t i = 0; i < ARRAY_LEN(reported); i++) {
-        const char *value = PQparameterStatus(conn, reported[i]);
-        bytes += value ? strlen(value) + 1 : 0;
+        values[i] = PQparameterStatus(conn, reported[i]);
+        bytes += values[i] ? strlen(values[i]) + 1 : 0;
     }
     up->parameters = mem_alloc(ARRAY_LEN(reported) * sizeof *up->parameters + bytes);
     char *text = (char *)(up->parameters + ARRAY_LEN(reported));
     for (size_t i = 0; i < ARRAY_LEN(reported); i++) {
-        const char *value = PQparameterStatus(conn, reported[i]);
-        if (value) {
-            size_t size = strlen(value) + 1;
-            memcpy(text, value, size);
+        if (values[i]) {
+            size_t size = strlen(values[i]) + 1;
+            memcpy(text, values[i], size);
             up->parameters[up->parameters_n++] = (struct upstream_parameter){reported[i], text};
             text += size;
         }

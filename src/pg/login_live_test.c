@@ -348,6 +348,22 @@ static void the_next_address_is_tried(void **state)
     expect_answer(a->up, "SELECT 'second' || 'address'", "secondaddress");
 }
 
+/* libpq looks for a standby at both addresses and takes the first one in the end: it opens three sockets, and
+ * each gets the descriptor of the one before. */
+static void a_new_socket_has_the_old_ones_number(void **state)
+{
+    struct attempt *a = *state;
+    char url[512];
+    int port = atoi(strstr(env("BUSBAR_TEST_PLAIN"), "port=") + 5);
+    snprintf(url, sizeof url,
+             "host=127.0.0.1,127.0.0.1 user=postgres dbname=postgres port=%d,%d "
+             "target_session_attrs=prefer-standby",
+             port, port);
+    try_url(a, url, 5000);
+    expect_up(a);
+    expect_answer(a->up, "SELECT 'third' || 'socket'", "thirdsocket");
+}
+
 static void on_never(void *ctx, struct upstream *up, const struct login_error *error)
 {
     fail_msg("%s", "called after login_cancel()");
@@ -469,6 +485,7 @@ int main(void)
         LIVE(refusals_are_the_servers),
         LIVE(servers_that_are_none),
         LIVE(the_next_address_is_tried),
+        LIVE(a_new_socket_has_the_old_ones_number),
         LIVE(a_login_can_be_given_up_at_any_time),
         LIVE(a_running_query_is_cancelled),
         LIVE(a_cancel_key_may_outlive_its_connection),

@@ -33,13 +33,13 @@ void conn_set_state(struct conn *c, enum conn_state state)
 
 void conn_print_prefix(struct conn *c)
 {
-    const struct startup *su = &c->gate->startup;
+    const struct startup *su = &c->entrance->gate.startup;
+    const char *peer = c->entrance->arrival.peer;
     char text[240];
     if (su->user.n) {
-        snprintf(text, sizeof text, "[%" PRIu64 " %.60s@%.60s %s] ", c->id, su->user.p, su->database.p,
-                 c->peer);
+        snprintf(text, sizeof text, "[%" PRIu64 " %.60s@%.60s %s] ", c->id, su->user.p, su->database.p, peer);
     } else {
-        snprintf(text, sizeof text, "[%" PRIu64 " %s] ", c->id, c->peer);
+        snprintf(text, sizeof text, "[%" PRIu64 " %s] ", c->id, peer);
     }
     free(c->prefix);
     c->prefix = mem_strdup(text);
@@ -208,7 +208,7 @@ static void on_client_closed(void *ctx, const struct err *err)
         conn_note_ending(c, "connection to the client lost");
         log_info(c->prefix, "client: %s", err->msg);
     }
-    if (err && c->state == CONN_GATE && c->gate->state == GATE_HANDSHAKE) {
+    if (err && c->state == CONN_GATE && c->entrance->gate.state == GATE_HANDSHAKE) {
         conn_gate_refused(c, err->msg);
         return;
     }
@@ -284,15 +284,11 @@ void conn_new(struct worker *w, const struct arrival *arrival)
     struct conn *c = mem_zalloc(sizeof *c);
     c->worker = w;
     c->id = arrival->id;
-    c->too_many = arrival->too_many;
-    c->local = arrival->local;
-    c->header_due = arrival->header_due;
-    memcpy(c->peer, arrival->peer, sizeof c->peer);
     link_conn(w, c);
-    conn_gate_open(c);
+    conn_gate_open(c, arrival);
     conn_print_prefix(c);
     c->client = stream_new(w->loop, arrival->fd, NULL, &client_events, c);
-    conn_arm(c, c->policy->options.login_timeout_ms);
+    conn_arm(c, c->entrance->policy->options.login_timeout_ms);
     stream_resume(c->client);
 }
 

@@ -15,20 +15,22 @@
 
 void conn_gate_drop(struct conn *c)
 {
-    gate_deinit(c->gate);
-    free(c->gate);
-    c->gate = NULL;
-    buf_deinit(&c->gate_in);
-    policy_unref(c->policy);
-    c->policy = NULL;
+    struct entrance *e = take_ptr(&c->entrance);
+    if (e) {
+        gate_deinit(&e->gate);
+        buf_deinit(&e->in);
+        policy_unref(e->policy);
+        free(e);
+    }
 }
 
 /* False while the header is not all there, or when there is none. */
 static bool read_proxy_header(struct conn *c)
 {
+    struct arrival *arrival = &c->entrance->arrival;
     struct proxy_header header;
     struct err err;
-    int found = proxy_header_parse(c->gate_in.p, c->gate_in.n, &header, &err);
+    int found = proxy_header_parse(c->entrance->in.p, c->entrance->in.n, &header, &err);
     if (found < 0) {
         log_info(c->prefix, "closed: %s", err.msg); /* who does not speak it would not understand us either */
         counter_add(&c->worker->stats.logins_refused, 1);
@@ -39,11 +41,11 @@ static bool read_proxy_header(struct conn *c)
         return false;
     }
     if (*header.peer) {
-        snprintf(c->peer, sizeof c->peer, "%s", header.peer);
+        snprintf(arrival->peer, sizeof arrival->peer, "%s", header.peer);
         conn_print_prefix(c);
     }
-    buf_consume(&c->gate_in, header.total);
-    c->header_due = false;
+    buf_consume(&c->entrance->in, header.total);
+    arrival->header_due = false;
     return true;
 }
 
@@ -52,10 +54,10 @@ static bool is_refused(void *ctx, enum proxy_error *out_error, const char **out_
     const struct conn *c = ctx;
     if (c->worker->draining) {
         *out_error = PROXY_SHUTDOWN;
-    } else if (c->policy->not_ready) {
+    } else if (c->entrance->policy->not_ready) {
         *out_error = PROXY_NOT_READY;
-        *out_what = c->policy->not_ready;
-    } else if (c->too_many) {
+        *out_what = c->entrance->policy->not_ready;
+    } else if (c->entrance->arrival.too_many) {
         *out_error = PROXY_TOO_MANY_CLIENTS;
     } else {
         return false;
@@ -66,23 +68,24 @@ static bool is_refused(void *ctx, enum proxy_error *out_error, const char **out_
 /* By the policy in force from now on. */
 static void begin_gate(struct conn *c)
 {
-    const struct policy *p = c->policy = policy_ref(c->worker->policy);
-    c->gate_policy = (struct gate_policy){.method = p->options.method,
-                                          .tls = c->local ? GATE_TLS_OFF : p->options.tls_mode,
+    struct entrance *e = c->entrance;
+    const struct policy *p = e->policy = policy_ref(c->worker->policy);
+    e->gate_policy = (struct gate_policy){.method = p->options.method,
+                                          .tls = e->arrival.local ? GATE_TLS_OFF : p->options.tls_mode,
                                           .password = str_c(p->options.password),
                                           .verifier = &p->verifier,
                                           .refused = is_refused,
                                           .ctx = c};
-    gate_init(c->gate, &c->gate_policy);
+    gate_init(&e->gate, &e->gate_policy);
 }
 
 /* Who connected before the service was ready, or before a reload, and says only now who he is, goes by what
  * is in force now. */
 static void take_current_policy(struct conn *c)
 {
-    if (c->policy != c->worker->policy) {
-        policy_unref(c->policy);
-        gate_deinit(c->gate);
+    if (c->entrance->policy != c->worker->policy) {
+        policy_unref(c->entrance->policy);
+        gate_deinit(&c->entrance->gate);
         begin_gate(c);
     }
 }
@@ -97,8 +100,8 @@ void conn_gate_refused(struct conn *c, const char *why)
 /* What the gate has left of the input is the beginning of the client's handshake. */
 static void start_tls(struct conn *c)
 {
-    stream_start_tls(c->client, c->policy->options.tls, c->gate_in.p, c->gate_in.n);
-    buf_reset(&c->gate_in);
+    stream_start_tls(c->client, c->entrance->policy->options.tls, c->entrance->in.p, c->entrance->in.n);
+    buf_reset(&c->entrance->in);
 }
 
 void conn_gate_secured(struct conn *c)
@@ -113,7 +116,7 @@ void conn_gate_secured(struct conn *c)
         .alpn = facts.alpn, .client_cert = facts.client_cert, .binding_n = facts.binding_n};
     static_assert(sizeof channel.binding == sizeof facts.binding, "one limit for both");
     memcpy(channel.binding, facts.binding, facts.binding_n);
-    if (gate_secured(c->gate, &channel, &log) == GATE_CLOSED) {
+    if (gate_secured(&c->entrance->gate, &channel, &log) == GATE_CLOSED) {
         conn_gate_refused(c, log.msg);
     }
 }
@@ -124,12 +127,12 @@ static void gate_step(struct conn *c)
     struct err log = ERR_INIT;
     enum gate_outcome outcome = GATE_MORE;
     size_t used = 1;
-    if (gate_is_fresh(c->gate)) {
+    if (gate_is_fresh(&c->entrance->gate)) {
         take_current_policy(c);
     }
     while (outcome == GATE_MORE && used > 0) {
-        outcome = gate_feed(c->gate, buf_str(&c->gate_in), &used, &out, &log);
-        buf_consume(&c->gate_in, used);
+        outcome = gate_feed(&c->entrance->gate, buf_str(&c->entrance->in), &used, &out, &log);
+        buf_consume(&c->entrance->in, used);
     }
     stream_write(c->client, out.p, out.n);
     stream_flush(c->client);
@@ -145,7 +148,8 @@ static void gate_step(struct conn *c)
         break;
     case GATE_CANCEL:
         stream_pause(c->client);
-        c->cancelling = worker_cancel(c->worker, c, c->gate->startup.pid, c->gate->startup.secret);
+        c->cancelling =
+            worker_cancel(c->worker, c, c->entrance->gate.startup.pid, c->entrance->gate.startup.secret);
         break;
     case GATE_PASSED:
         conn_start_login(c);
@@ -158,19 +162,20 @@ static void gate_step(struct conn *c)
 
 void conn_gate_data(struct conn *c, const char *p, size_t n)
 {
-    buf_put(&c->gate_in, p, n);
-    if (c->gate_in.overflow) {
+    buf_put(&c->entrance->in, p, n);
+    if (c->entrance->in.overflow) {
         conn_refuse(c, PROXY_EARLY_INPUT);
         return;
     }
-    if (!c->header_due || read_proxy_header(c)) {
+    if (!c->entrance->arrival.header_due || read_proxy_header(c)) {
         gate_step(c);
     }
 }
 
-void conn_gate_open(struct conn *c)
+void conn_gate_open(struct conn *c, const struct arrival *arrival)
 {
-    c->gate = mem_zalloc(sizeof *c->gate);
-    buf_init(&c->gate_in, 2 * LIMIT_READ + LIMIT_STARTUP_PACKET);
+    c->entrance = mem_zalloc(sizeof *c->entrance);
+    c->entrance->arrival = *arrival;
+    buf_init(&c->entrance->in, 2 * LIMIT_READ + LIMIT_STARTUP_PACKET);
     begin_gate(c);
 }

@@ -5,29 +5,33 @@
 #include "base/buf.h"
 #include "proxy/conn.h"
 #include "proxy/gate.h"
+#include "proxy/worker.h"
 
 enum { CLOSING_TIMEOUT_MS = 5000 };
 
 enum conn_state { CONN_GATE, CONN_LOGIN, CONN_OPEN, CONN_CLOSING };
+
+/* What a conn needs on its way in, until its session is open. */
+struct entrance {
+    struct arrival arrival;
+    struct policy *policy; /* what this login goes by */
+    struct gate_policy gate_policy;
+    struct gate gate;
+    struct buf in;
+};
 
 struct conn {
     struct conn *next, **link; /* in worker.conns */
     struct worker *worker;
     enum conn_state state;
     struct stream *client, *server;
-    struct policy *policy; /* what this login goes by; until the session is open */
-    struct gate_policy gate_policy;
-    struct gate *gate; /* until the session is open */
-    struct buf gate_in;
-    struct timer *timer; /* NULL in an open session: it would cost more than the rest */
+    struct entrance *entrance; /* NULL in an open session, and so is … */
+    struct timer *timer;       /* … this: they would cost more than the rest */
     struct login *login;
     struct cancelling *cancelling; /* this conn is a CancelRequest being passed on */
     struct upstream *upstream;
     struct session *session;
     uint32_t cancel_secret;
-    bool local;      /* by a unix socket */
-    bool header_due; /* a PROXY protocol header comes first */
-    bool too_many;
     bool leaving;                                /* the client has gone, the server is to close */
     bool deferred;                               /* conn_finish() will be called */
     bool dead;                                   /* ... and only has to free the shell */
@@ -35,8 +39,7 @@ struct conn {
     uint64_t bytes_from_client, bytes_from_server;
     char *application;  /* what the client calls itself; NULL when it does not */
     const char *ending; /* why it ends: the first reason counts */
-    char peer[80];
-    char *prefix; /* of its lines in the log */
+    char *prefix;       /* of its lines in the log */
 };
 
 /* --- conn.c --- */
@@ -50,7 +53,7 @@ void conn_refuse(struct conn *c, enum proxy_error e); /* tells the client, and c
 void conn_refuse_problem(struct conn *c, const struct problem *problem);
 
 /* --- conn_gate.c --- */
-void conn_gate_open(struct conn *c);
+void conn_gate_open(struct conn *c, const struct arrival *arrival);
 void conn_gate_data(struct conn *c, const char *p, size_t n); /* what the client sends before it is in */
 void conn_gate_secured(struct conn *c);                       /* the TLS handshake is done */
 void conn_gate_refused(struct conn *c, const char *why); /* counted and logged; the client has been told */

@@ -38,7 +38,7 @@ static struct str without_open_escape(struct str s)
 static void put_options(struct conn *c, struct buf *options, const char *token, const char **application_name,
                         const char **client_encoding)
 {
-    const struct startup *su = &c->gate->startup;
+    const struct startup *su = &c->entrance->gate.startup;
     for (size_t i = 0; i < su->n; i++) {
         const struct startup_parameter *p = &su->parameters[i];
         if (str_eq(p->name, STR("application_name"))) {
@@ -70,7 +70,7 @@ void conn_start_login(struct conn *c)
     timer_free(c->timer);
     c->timer = NULL;
     stream_pause(c->client);
-    const struct policy *policy = c->policy;
+    const struct policy *policy = c->entrance->policy;
     if (!policy->secret || token_make(policy->secret, token, &err) < 0) {
         conn_refuse(c, PROXY_NOT_READY);
         return;
@@ -141,8 +141,8 @@ static void on_login(void *ctx, struct upstream *up, const struct login_error *e
     }
     conn_open(c, fd);
     greet(c);
-    if (c->gate_in.n > 0) {
-        conn_feed_session(c, c->gate_in.p, c->gate_in.n);
+    if (c->entrance->in.n > 0) {
+        conn_feed_session(c, c->entrance->in.p, c->entrance->in.n);
     }
     conn_gate_drop(c);
     conn_update_flow(c);

@@ -62,7 +62,7 @@ void session_free(struct session *s)
     buf_deinit(&s->stash);
     buf_deinit(&s->scratch);
     arena_deinit(&s->arena);
-    arena_deinit(&s->script.arena);
+    script_end(s);
     free(s);
 }
 

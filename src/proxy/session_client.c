@@ -75,7 +75,7 @@ enum look { LOOK_MORE, LOOK_PLAIN, LOOK_WHOLE };
 static enum look look_at_beginning(struct session *s, const struct incoming *in, struct str text)
 {
     struct str beginning = {text.p, text.n < LIMIT_PEEK ? text.n : LIMIT_PEEK};
-    if (s->script.arriving) {
+    if (script_arrives(s)) {
         script_arriving(s, text);
         return LOOK_MORE;
     }
@@ -93,7 +93,7 @@ static enum look look_at_beginning(struct session *s, const struct incoming *in,
 static enum look look_at(struct session *s, const struct incoming *in, struct str text)
 {
     if (is_whole(in)) {
-        if (s->script.arriving) {
+        if (script_arrives(s)) {
             return LOOK_WHOLE;
         }
         return statement_is_plain(text, true, s->std_strings) ? LOOK_PLAIN : LOOK_WHOLE;
@@ -128,7 +128,7 @@ static enum outcome on_query(struct session *s, const struct incoming *in)
         break;
     }
     if (s->skipping || memchr(text.p, 0, text.n)) {
-        s->script.arriving = false;
+        script_end(s);
         return forward_expecting(s, in, ANSWER_QUERY); /* the server has its own word for a NUL inside */
     }
     script_query(s, frame_of(in), text);
@@ -282,7 +282,7 @@ static enum outcome on_function(struct session *s, const struct incoming *in)
 /* A script goes on when the server refuses the rows: no message may then be half way. */
 static enum outcome on_copy_data(struct session *s, const struct incoming *in)
 {
-    if (s->script.active && !is_whole(in)) {
+    if (script_runs(s) && !is_whole(in)) {
         return NEED_MORE;
     }
     s->sync_kept = false;
@@ -291,7 +291,7 @@ static enum outcome on_copy_data(struct session *s, const struct incoming *in)
 
 static enum outcome on_copy_end(struct session *s, const struct incoming *in)
 {
-    if (s->script.active) {
+    if (script_runs(s)) {
         session_block(s); /* until the script has ended */
     }
     s->copy_in = false;
@@ -366,7 +366,7 @@ static int one_message(struct session *s, const char *p, size_t n, size_t *out_u
         return 0;
     }
     client_fn *rule = client_rules[(unsigned char)in.head.type];
-    if (!rule || (s->script.active && !may_come_during_copy(in.head.type))) {
+    if (!rule || (script_runs(s) && !may_come_during_copy(in.head.type))) {
         session_fatal(s, PROXY_BAD_TYPE);
         return err_set(err, ERR_PEER, "invalid frontend message type 0x%02x", (unsigned char)in.head.type);
     }

@@ -36,11 +36,10 @@ struct mark {
     struct str text; /* owned; p NULL when it is not known or was too long to keep */
 };
 
-/* A simple Query that was cut into pieces which are sent one by one (session_script.c). */
+/* A simple Query that is cut into pieces which are sent one by one (session_script.c). */
 struct script {
-    bool active;
+    bool active; /* the message is whole and at work; before that, the splitter cuts what there is of it */
     struct arena arena;
-    bool arriving; /* the message is not whole yet: the splitter cuts what there is of it */
     struct splitter splitter;
     struct str text; /* the client's, in the arena */
     struct statement *statements;
@@ -112,8 +111,8 @@ struct session {
     size_t marks_n, marks_cap, marks_bytes;
 
     struct hidden hidden;
-    session_next on_drained; /* called when every answer is in */
-    struct script script;
+    session_next on_drained;  /* called when every answer is in */
+    struct script *script;    /* owned; NULL while no Query is cut */
     session_done commit_done; /* end of commit_start() */
     session_done raise_done;  /* end of raise_error() */
     enum hidden_end commit_end;
@@ -185,8 +184,18 @@ void find_intents(struct session *s, struct arena *arena, struct str statement, 
                   size_t *out_n);
 
 /* --- session_script.c --- */
+static inline bool script_arrives(const struct session *s)
+{
+    return s->script && !s->script->active;
+}
+static inline bool script_runs(const struct session *s)
+{
+    return s->script && s->script->active;
+}
 /* The beginning of a long simple Query that holds several statements: cuts it as far as it has come. */
 void script_arriving(struct session *s, struct str text);
+void script_end(
+    struct session *s); /* what was cut is not needed any more; takes a session without a script */
 /* A simple Query that may not be ordinary; body is its text without the NUL, frame the whole message. */
 void script_query(struct session *s, struct str frame, struct str text);
 /* A FunctionCall or an empty Query behind a batch without its Sync: it ends the implicit transaction that a

@@ -20,8 +20,11 @@
 #include "proxy/session_impl.h"
 
 #include "base/limits.h"
+#include "base/mem.h"
 #include "sql/syntax.h"
 #include "wire/message.h"
+
+#include <stdlib.h>
 
 static void script_next(struct session *s);
 
@@ -38,8 +41,8 @@ static bool needs_us(const struct session *s)
     if (s->block == BLOCK_HIDDEN) {
         return true;
     }
-    for (size_t i = 0; i < s->script.n; i++) {
-        const struct statement *st = &s->script.statements[i];
+    for (size_t i = 0; i < s->script->n; i++) {
+        const struct statement *st = &s->script->statements[i];
         bool ends = st->kind == STATEMENT_COMMIT || st->kind == STATEMENT_PREPARE_TRANSACTION;
         if (wants_transaction(st) || st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY ||
             (ends && (unseen || must_prove(s)))) {
@@ -70,19 +73,26 @@ static enum block effect_of(const struct statement *st)
 static void predict_all(struct session *s)
 {
     enum block effect = BLOCK_AS_BEFORE;
-    for (size_t i = 0; i < s->script.n; i++) {
-        enum block next = effect_of(&s->script.statements[i]);
+    for (size_t i = 0; i < s->script->n; i++) {
+        enum block next = effect_of(&s->script->statements[i]);
         effect = next == BLOCK_AS_BEFORE ? effect : next;
     }
     predict_block(s, effect);
 }
 
-static void script_end(struct session *s)
+static void script_begin(struct session *s)
 {
-    s->script.active = false;
-    arena_deinit(&s->script.arena);
-    s->script.statements = NULL;
-    s->script.n = 0;
+    script_end(s);
+    s->script = mem_zalloc(sizeof *s->script);
+    splitter_init(&s->script->splitter, &s->script->arena, s->std_strings, true);
+}
+
+void script_end(struct session *s)
+{
+    if (s->script) {
+        arena_deinit(&s->script->arena);
+        free(take_ptr(&s->script));
+    }
 }
 
 /* The answer to the whole Query. Nothing is held at this point but what belongs to it. */
@@ -97,7 +107,7 @@ static void script_ready(struct session *s, char status)
 
 static void send_piece(struct session *s, struct str sql, bool hold)
 {
-    s->script.completed = 0;
+    s->script->completed = 0;
     session_block(s);
     if (expect(s, ANSWER_QUERY, ACTION_SCRIPT, hold ? ANSWER_HOLD : 0, NULL)) {
         put_query(&s->scratch, sql);
@@ -169,8 +179,8 @@ static void script_finish(struct session *s)
         }
         return;
     }
-    if (s->script.reconcile && s->block == BLOCK_NONE) {
-        reconcile_start(s, s->script.statements[s->script.n - 1].text, on_reconcile_done);
+    if (s->script->reconcile && s->block == BLOCK_NONE) {
+        reconcile_start(s, s->script->statements[s->script->n - 1].text, on_reconcile_done);
         return;
     }
     script_ready(s, s->status);
@@ -180,14 +190,14 @@ static void script_finish(struct session *s)
 
 static struct statement *current(struct session *s)
 {
-    return &s->script.statements[s->script.first];
+    return &s->script->statements[s->script->first];
 }
 
 size_t script_chars_before(const struct session *s, size_t statement)
 {
     size_t chars = 0;
-    for (size_t i = 0; statement < s->script.n && i < s->script.statements[statement].offset; i++) {
-        chars += ((unsigned char)s->script.text.p[i] & 0xC0) != 0x80;
+    for (size_t i = 0; statement < s->script->n && i < s->script->statements[statement].offset; i++) {
+        chars += ((unsigned char)s->script->text.p[i] & 0xC0) != 0x80;
     }
     return chars;
 }
@@ -195,7 +205,7 @@ size_t script_chars_before(const struct session *s, size_t statement)
 /* From the first statement in flight to the end of the last. */
 static struct str slice(const struct session *s)
 {
-    const struct script *sc = &s->script;
+    const struct script *sc = s->script;
     const struct statement *a = &sc->statements[sc->first];
     const struct statement *z = &sc->statements[sc->end - 1];
     return (struct str){sc->text.p + a->offset, z->offset + z->text.n - a->offset};
@@ -203,8 +213,8 @@ static struct str slice(const struct session *s)
 
 static void send_slice(struct session *s)
 {
-    for (size_t i = s->script.first; i < s->script.end; i++) {
-        note_unguarded(s, s->script.statements[i].kind, s->script.statements[i].text);
+    for (size_t i = s->script->first; i < s->script->end; i++) {
+        note_unguarded(s, s->script->statements[i].kind, s->script->statements[i].text);
     }
     send_piece(s, slice(s), s->block == BLOCK_HIDDEN);
 }
@@ -213,9 +223,9 @@ static void ask_next(struct session *s);
 
 static void on_asked(struct session *s, bool ok)
 {
-    struct script *sc = &s->script;
+    struct script *sc = s->script;
     if (!ok) {
-        show_hidden_error(s, script_chars_before(s, s->script.first), sc->intents[sc->intents_i].position);
+        show_hidden_error(s, script_chars_before(s, s->script->first), sc->intents[sc->intents_i].position);
         script_fail(s);
         return;
     }
@@ -226,7 +236,7 @@ static void on_asked(struct session *s, bool ok)
 /* Asks the database about each thing that clients could not follow, before anything of the piece is done. */
 static void ask_next(struct session *s)
 {
-    struct script *sc = &s->script;
+    struct script *sc = s->script;
     if (sc->intents_i == sc->intents_n) {
         send_slice(s);
         return;
@@ -240,8 +250,8 @@ static void ask_next(struct session *s)
 /* Positions of the intents count from the start of the slice. */
 static void collect_intents(struct session *s)
 {
-    struct script *sc = &s->script;
-    size_t base = script_chars_before(s, s->script.first);
+    struct script *sc = s->script;
+    size_t base = script_chars_before(s, s->script->first);
     size_t inspected = 0;
     sc->intents = NULL;
     sc->intents_n = 0;
@@ -296,7 +306,7 @@ static bool ends_piece(const struct session *s, const struct statement *st)
 
 static void run_plain_pieces(struct session *s)
 {
-    struct script *sc = &s->script;
+    struct script *sc = s->script;
     sc->end = sc->first + 1;
     while (sc->end < sc->n && !ends_piece(s, &sc->statements[sc->end])) {
         sc->end++;
@@ -311,7 +321,7 @@ static void run_plain_pieces(struct session *s)
 
 static void run_ddlx(struct session *s)
 {
-    struct script *sc = &s->script;
+    struct script *sc = s->script;
     struct stand_in in = stand_in_for(s, &sc->arena, current(s)->text);
     sc->injected = true;
     sc->point_at = in.point_at;
@@ -408,7 +418,7 @@ static void run_begin(struct session *s)
      * a word: ours stands in for it, so the server's warning is swallowed. */
     uint8_t flags = s->block == BLOCK_HIDDEN ? ANSWER_WARNED : 0;
     predict_block(s, BLOCK_CLIENT);
-    s->script.completed = 0;
+    s->script->completed = 0;
     session_block(s);
     if (expect(s, ANSWER_QUERY, ACTION_SCRIPT, flags, NULL)) {
         put_query(&s->scratch, slice(s));
@@ -445,7 +455,7 @@ static bool controls_transaction(enum statement_kind kind)
  * that what cannot run in a block (VACUUM, CREATE INDEX CONCURRENTLY) fails here too. */
 static bool must_wrap(const struct session *s)
 {
-    const struct script *sc = &s->script;
+    const struct script *sc = s->script;
     const struct statement *st = &sc->statements[sc->first];
     if (s->block != BLOCK_NONE) {
         return false;
@@ -463,7 +473,7 @@ static bool lacks_block(const struct session *s, enum statement_kind kind)
 /* The piece that begins with the current statement. */
 static void run_piece(struct session *s)
 {
-    struct script *sc = &s->script;
+    struct script *sc = s->script;
     sc->end = sc->first + 1;
     switch (current(s)->kind) {
     case STATEMENT_BEGIN:
@@ -503,7 +513,7 @@ static void run_piece(struct session *s)
 
 static void script_next(struct session *s)
 {
-    struct script *sc = &s->script;
+    struct script *sc = s->script;
     sc->tag = NULL;
     sc->injected = false;
     sc->point_at = 0;
@@ -521,11 +531,11 @@ static void script_next(struct session *s)
 
 void script_piece_done(struct session *s)
 {
-    if (s->script.failed) {
+    if (s->script->failed) {
         script_fail(s);
         return;
     }
-    s->script.first = s->script.end;
+    s->script->first = s->script->end;
     session_unblock(s);
     script_next(s);
 }
@@ -539,15 +549,18 @@ static struct str joined_statement(struct session *s, const struct statement *jo
     if (joined->count == 1) {
         return joined->text;
     }
-    int rc = statement_split(&s->script.arena, joined->text, s->std_strings, &list, &n, &err);
+    int rc = statement_split(&s->script->arena, joined->text, s->std_strings, &list, &n, &err);
     return rc == 0 && i < n ? list[i].text : (struct str){NULL, 0};
 }
 
 struct str script_statement(struct session *s)
 {
-    struct script *sc = &s->script;
+    struct script *sc = s->script;
+    if (!script_runs(s)) {
+        return (struct str){NULL, 0};
+    }
     size_t left = sc->completed;
-    for (size_t i = sc->first; sc->active && i < sc->end; i++) {
+    for (size_t i = sc->first; i < sc->end; i++) {
         if (left < sc->statements[i].count) {
             return joined_statement(s, &sc->statements[i], left);
         }
@@ -561,7 +574,7 @@ struct str script_statement(struct session *s)
  * the guard has the last word. */
 static bool can_be_cut(const struct session *s)
 {
-    const struct script *sc = &s->script;
+    const struct script *sc = s->script;
     bool cut = false;
     for (size_t i = 0; i < sc->n; i++) {
         if (sc->statements[i].kind == STATEMENT_DDLX) {
@@ -577,7 +590,7 @@ static void script_start(struct session *s)
 {
     s->hidden_replaced = false;
     if (s->skipping) { /* a batch without its Sync failed: the server ignores this too */
-        put_query(&s->scratch, s->script.text);
+        put_query(&s->scratch, s->script->text);
         send_server(s, &s->scratch);
         script_end(s);
         return;
@@ -587,16 +600,16 @@ static void script_start(struct session *s)
         return;
     }
     if (s->block == BLOCK_HIDDEN) { /* as one piece: it ends what a batch without its Sync has begun */
-        s->script.end = s->script.n;
+        s->script->end = s->script->n;
         send_slice(s);
         return;
     }
-    for (size_t i = 0; i < s->script.n; i++) {
-        note_unguarded(s, s->script.statements[i].kind, s->script.statements[i].text);
+    for (size_t i = 0; i < s->script->n; i++) {
+        note_unguarded(s, s->script->statements[i].kind, s->script->statements[i].text);
     }
     predict_all(s);
     if (expect(s, ANSWER_QUERY, ACTION_FORWARD, 0, NULL)) {
-        put_query(&s->scratch, s->script.text);
+        put_query(&s->scratch, s->script->text);
         send_server(s, &s->scratch);
     }
     script_end(s);
@@ -608,8 +621,8 @@ static bool needs_no_drain(const struct session *s)
     if (s->unsure > 0 || s->marks_n > 0 || s->unchecked || may_be_hidden(s)) {
         return false;
     }
-    for (size_t i = 0; i < s->script.n; i++) {
-        const struct statement *st = &s->script.statements[i];
+    for (size_t i = 0; i < s->script->n; i++) {
+        const struct statement *st = &s->script->statements[i];
         if (wants_transaction(st) || st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY || hides_change(s, st)) {
             return false;
         }
@@ -621,8 +634,9 @@ static void send_whole(struct session *s)
 {
     s->hidden_replaced = false;
     enum answer_kind kind = s->stash.p[0] == 'F' ? ANSWER_FUNCTION : ANSWER_QUERY;
-    if (!s->skipping) {
-        s->script.active = true;
+    if (s->skipping) {
+        script_end(s);
+    } else {
         session_block(s);
         if (!expect(s, kind, ACTION_SCRIPT, 0, NULL)) {
             return;
@@ -634,38 +648,29 @@ static void send_whole(struct session *s)
 
 void script_whole(struct session *s, struct str frame)
 {
-    s->script = (struct script){.arena = s->script.arena};
+    script_begin(s);
+    s->script->active = true;
     buf_reset(&s->stash);
     buf_put_str(&s->stash, frame);
     drain(s, send_whole);
 }
 
-static void begin_script(struct session *s)
-{
-    struct script *sc = &s->script;
-    *sc = (struct script){.arena = sc->arena};
-    arena_reset(&sc->arena);
-    splitter_init(&sc->splitter, &sc->arena, s->std_strings, true);
-}
-
 void script_arriving(struct session *s, struct str text)
 {
     struct err err;
-    if (!s->script.arriving) {
-        begin_script(s);
-        s->script.arriving = true;
+    if (!s->script) {
+        script_begin(s);
     }
-    ignore_result(splitter_feed(&s->script.splitter, text, false, &err)); /* fails again in the end */
+    ignore_result(splitter_feed(&s->script->splitter, text, false, &err)); /* fails again in the end */
 }
 
 static int cut(struct session *s, struct str text)
 {
-    struct script *sc = &s->script;
     struct err err;
-    if (!sc->arriving || sc->splitter.lex.std_strings != s->std_strings) {
-        begin_script(s);
+    if (!s->script || s->script->splitter.lex.std_strings != s->std_strings) {
+        script_begin(s);
     }
-    sc->arriving = false;
+    struct script *sc = s->script;
     if (splitter_feed(&sc->splitter, text, true, &err) < 0) {
         return -1;
     }
@@ -676,11 +681,11 @@ static int cut(struct session *s, struct str text)
 
 void script_query(struct session *s, struct str frame, struct str text)
 {
-    struct script *sc = &s->script;
     if (cut(s, text) < 0) {
         session_fatal(s, PROXY_TOO_MANY_PIECES);
         return;
     }
+    struct script *sc = s->script;
     if (sc->n == 0 && may_be_hidden(s)) {
         script_whole(s, frame);
         return;

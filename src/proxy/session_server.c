@@ -162,7 +162,7 @@ static const char *tag_to_show(const struct session *s, const struct answer *a)
     if (a->special) {
         return a->special->tag;
     }
-    return a->action == ACTION_SCRIPT ? s->script.tag : NULL;
+    return a->action == ACTION_SCRIPT ? s->script->tag : NULL;
 }
 
 /* The client's tag goes out, or is held, or is replaced by the one of its DDLX. */
@@ -221,7 +221,7 @@ static enum verdict on_command_complete(struct session *s, struct str frame)
     }
     enum verdict v = a->action == ACTION_HIDDEN ? DROP : show_tag(s, a, frame);
     if (a->action == ACTION_SCRIPT) {
-        s->script.completed++;
+        s->script->completed++;
     }
     if (a->kind == ANSWER_EXECUTE) {
         answered(s);
@@ -424,7 +424,7 @@ static enum verdict show_error(struct session *s, const struct answer *a, struct
     bool injected = false;
     release_held(s);
     if (a && a->action == ACTION_SCRIPT) {
-        struct script *sc = &s->script;
+        struct script *sc = s->script;
         shift = script_chars_before(s, sc->first);
         injected = sc->injected;
         point_at = sc->point_at;
@@ -450,7 +450,7 @@ static void end_copy(struct session *s)
     s->copy_in = false;
     s->spare_syncs = s->copy_failed ? 0 : s->spare_syncs; /* an error of another statement: none is left */
     s->copy_failed = true;
-    if (s->script.active) {
+    if (script_runs(s)) {
         session_block(s); /* it was let through for its rows */
     }
 }
@@ -513,11 +513,11 @@ static enum verdict on_notice(struct session *s, struct str frame)
     if (!front_hidden(s)) {
         release_held(s); /* the tag in front of it is not the last */
     }
-    size_t shift = a && a->action == ACTION_SCRIPT ? script_chars_before(s, s->script.first) : 0;
+    size_t shift = a && a->action == ACTION_SCRIPT ? script_chars_before(s, s->script->first) : 0;
     if (shift == 0 || message_field(body_of(frame), 'P').n == 0) {
         return PASS;
     }
-    forward_problem(s, 'N', body_of(frame), shift, s->script.injected, 0);
+    forward_problem(s, 'N', body_of(frame), shift, s->script->injected, 0);
     return DROP;
 }
 
@@ -624,7 +624,7 @@ static void on_large_error(struct session *s)
     release_held(s);
     take_back_effect(s, front);
     if (front && front->action == ACTION_SCRIPT) {
-        s->script.failed = true;
+        s->script->failed = true;
     }
     if (in_batch(front)) {
         skip_to_sync(s);
