@@ -12,6 +12,7 @@ enum { KIND = 'c' };
 struct known_clients {
     struct feed *feed;
     known_saved_fn saved;
+    struct key_seed seed;
     struct keytable table;
 };
 
@@ -20,6 +21,7 @@ struct known_clients *known_clients_new(struct feed *feed, known_saved_fn saved)
     struct known_clients *all = mem_zalloc(sizeof *all);
     all->feed = feed;
     all->saved = saved;
+    all->seed = key_seed();
     all->table.key_at = offsetof(struct known, id);
     return all;
 }
@@ -75,7 +77,7 @@ static int read_state(struct known_clients *all, struct str id, struct client_st
 
 int known_get(struct known_clients *all, struct str id, struct known **out_known, struct err *err)
 {
-    uint32_t hash = key_hash(id);
+    uint32_t hash = key_hash(all->seed, id);
     struct keyed *found = keytable_find(&all->table, id, hash);
     struct client_state state;
     if (found) {
