@@ -299,12 +299,6 @@ static void stop(void *ctx)
 
 /* --- shapes --- */
 
-/* Where the client will be when its turn comes, as far as can be said. */
-static struct model *current_model(const struct client *c)
-{
-    return versions_model(c->hub->versions, c->flow ? flow_position(c->flow) : c->hub->position);
-}
-
 static void refuse_shapes(struct client *c, const struct sat_subscribe *request, struct arena *a,
                           const struct shape_faults *faults)
 {
@@ -326,7 +320,8 @@ static void accept_subscription(struct client *c, const struct sat_subscribe *re
 
 static bool fits(const struct client *c, struct str body, struct arena *a, struct shape_faults *out_faults)
 {
-    struct plan *plan = plan_new(current_model(c), &body, 1, a, out_faults);
+    struct model *model = versions_model(c->hub->versions, c->hub->position);
+    struct plan *plan = plan_new(model, &body, 1, a, out_faults);
     plan_unref(plan);
     return plan;
 }

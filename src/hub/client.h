@@ -24,7 +24,8 @@ struct action {
     struct arena arena;
     struct str *ids; /* of subscriptions */
     size_t n;
-    lsn_t position; /* of ACTION_RESUME */
+    lsn_t position;   /* where the client is told of it; of ACTION_RESUME from the beginning */
+    lsn_t not_before; /* ... which is not before: there the shapes were found to fit */
 };
 
 struct client {

@@ -370,8 +370,8 @@ void client_go_on(struct client *c)
         begin_resume(c);
         return;
     }
-    if (!c->flow) {
-        return; /* it comes with the flow */
+    if (!c->flow || flow_position(c->flow) < action->not_before) {
+        return; /* the flow calls when it is there */
     }
     action->position = flow_position(c->flow);
     if (action->kind == ACTION_SUBSCRIBE) {
@@ -397,6 +397,7 @@ void client_act(struct client *c, enum action_kind kind, const struct str *ids, 
     struct action *action = arena_zalloc(&arena, sizeof *action);
     action->kind = kind;
     action->position = position;
+    action->not_before = c->hub->position;
     action->n = n;
     action->ids = arena_alloc_array(&arena, n + 1, sizeof *action->ids);
     for (size_t i = 0; i < n; i++) {

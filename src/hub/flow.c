@@ -80,6 +80,14 @@ void flow_remove(struct flow *s, struct client *c)
     run_soon(s); /* which frees it when nobody is left */
 }
 
+/* Some may have waited to leave it. */
+static void tell_clients(const struct flow *s)
+{
+    for (struct client *c = s->clients; c; c = c->next_in_flow) {
+        client_go_on_soon(c);
+    }
+}
+
 static bool someone_is_full(const struct flow *s)
 {
     for (const struct client *c = s->clients; c; c = c->next_in_flow) {
@@ -145,9 +153,7 @@ static void next_need(struct flow *s)
     }
     deliver(s, &ops);
     set_state(s, FLOW_CATCHING_UP);
-    for (struct client *c = s->clients; c; c = c->next_in_flow) {
-        client_go_on_soon(c); /* some may have waited to leave */
-    }
+    tell_clients(s);
     run_soon(s);
 }
 
@@ -263,6 +269,7 @@ static int take_past(void *ctx, lsn_t lsn, struct str record, struct err *err)
 static void go_live(struct flow *s)
 {
     struct flow *other = hub_live_flow(s->hub, buf_str(&s->key));
+    tell_clients(s);
     if (!other) {
         set_state(s, FLOW_LIVE);
         return;

@@ -196,6 +196,7 @@ static void on_ready(void *ctx)
     struct hub *hub = ctx;
     struct err err;
     lsn_t position;
+    hub->past.log = feed_log(hub->feed);
     if (hub->position == 0) {
         if (read_log(hub, &position, &err) < 0) {
             log_error(NULL, "sync: the log cannot be read: %s", err.msg);
@@ -280,7 +281,6 @@ int hub_follow(struct hub *hub, struct err *err)
     if (feed_new(hub->loop, &hub->options.feed, &feed_events, hub, &hub->feed, err) < 0) {
         return -1;
     }
-    hub->past.log = feed_log(hub->feed);
     hub->known = known_clients_new(hub->feed, client_saved);
     timer_start(hub->saver, SAVE_MS);
     return 0;
