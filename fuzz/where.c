@@ -52,8 +52,7 @@ static void read_row(struct str line, struct value *row)
 static void check_printed(const struct where *w)
 {
     CLEANUP(buf_deinit)
-    struct buf sql = BUF_INIT(1 << 26),
-               key = BUF_INIT(1 << 26), again = BUF_INIT(1 << 26);
+    struct buf sql = BUF_INIT(1 << 26), key = BUF_INIT(1 << 26), again = BUF_INIT(1 << 26);
     buf_put_c(&sql, "SELECT 1 WHERE ");
     where_print(w, STR("r"), &sql);
     assert(!sql.overflow && syntax_accepted(buf_str(&sql)));

@@ -363,7 +363,7 @@ END $$
 class World:
     """The same rows in PostgreSQL and in the driver."""
 
-    def __init__(self, cluster, generator, rows):
+    def __init__(self, cluster, generator, rows, collations=None):
         name = "where_differential"
         with cluster.connect() as admin:
             admin.execute(f"DROP DATABASE IF EXISTS {name}")
@@ -371,7 +371,8 @@ class World:
         self.db = cluster.connect(name, options="-c timezone=UTC -c plan_cache_mode=force_custom_plan")
         labels = ", ".join(quote(v) for v in VALUES["mood"])
         self.db.execute(f"CREATE TYPE mood AS ENUM ({labels})")
-        columns = ", ".join(f"{n} {t}" for n, t in COLUMNS)
+        self.db.execute("CREATE COLLATION fuzzy (provider = icu, locale = 'und-u-ks-level1', deterministic = false)")
+        columns = ", ".join(f"{n} {t} {(collations or {}).get(n, '')}" for n, t in COLUMNS)
         self.db.execute(f"CREATE TABLE x (id int GENERATED ALWAYS AS IDENTITY, {columns})")
         self.db.execute(ONE_BY_ONE)
         names = ", ".join(n for n, _ in COLUMNS)
@@ -468,3 +469,41 @@ def test_generated_conditions(cluster):
     world.close()
     findings.check()
     assert pairs > 20 * count, f"{len(findings.refused)} of {count} refused"
+
+
+COLLATED = [
+    "this.t = 'abc'", "this.s = 'abc'", "this.v = 'abc'", "this.v <> 'abc'", "this.s < 'b'", "this.v >= 'B'", "this.t = this.s",
+    "this.v = this.s", "this.v IN ('abc', 'x', 'É')", "this.s NOT IN ('abc', this.v, 'É')", "this.v LIKE 'a%'",
+    "this.v NOT LIKE '_B_'", "this.v BETWEEN 'A' AND this.s", "this.v IS DISTINCT FROM this.s", "COALESCE(this.v, this.s) = this.t",
+    "this.v || this.s > this.t", "(this.v || this.s) IN ('aa', 'ab', 'abcx')",
+    "this.e::text || this.s < this.v", "(this.v < this.t) = (this.s < 'b')", "this.t || this.v LIKE this.s || '%'",
+]
+
+
+def test_collations_do_not_matter(cluster):
+    """What is printed compares bytes, whatever the columns' collations: here one of a language and one to which ABC is abc."""
+    seed = int(os.environ.get("BUSBAR_SEED", random.randrange(1 << 30)))
+    print(f"BUSBAR_SEED={seed}")
+    collations = {"s": 'COLLATE "und-x-icu"', "v": "COLLATE fuzzy"}
+    world = World(cluster, Generator(random.Random(seed)), rows=200, collations=collations)
+    findings = Findings(world)
+    for text in COLLATED:
+        accepted, may_raise, ours, sql = world.driver.ask(text)
+        assert accepted == "1"
+        findings.compare_printed(text, sql, ours, may_raise == "t")
+    world.close()
+    findings.check()
+
+
+def test_indexes_serve(cluster):
+    """What is printed lets PostgreSQL use a plain index, though text is compared by bytes."""
+    world = World(cluster, Generator(random.Random(1)), rows=10, collations={"s": 'COLLATE "und-x-icu"'})
+    world.db.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+    for condition in ("this.s = 'abc'", "this.s IN ('abc', 'x')", "this.i8 = 5", "this.i8 IN (1, 2)", "this.e = 'ok'",
+                      "this.d > '2020-01-01'"):
+        world.db.execute(f"CREATE INDEX i ON x ({condition[5:].split()[0]})")
+        sql = world.driver.ask(condition)[3]
+        plan = "\n".join(r[0] for r in world.db.execute(f"EXPLAIN SELECT 1 FROM x AS r WHERE {sql}".encode()).fetchall())
+        assert "Index Cond" in plan, plan
+        world.db.execute("DROP INDEX i")
+    world.close()

@@ -22,7 +22,9 @@ enum {
     WHERE_MAX_STEPS = 100000,           /* of one evaluation; the text's own bounds are in sql/condition.h */
     WHERE_MAX_DIGITS = 400,             /* in exact arithmetic: what has more has no result */
     WHERE_MAX_BUILT = 64 * 1024 * 1024, /* bytes that one evaluation may build: beyond, no result */
-    WHERE_MAX_MATCHING = 16 * 1024 * 1024, /* characters one LIKE may look at: beyond, no result */
+    /* Steps of one LIKE, besides 16 for each byte of the text: beyond, no result. Only a text and a pattern
+     * that nearly repeat themselves get there. */
+    WHERE_MAX_MATCHING = 4 * 1024 * 1024,
 };
 
 struct where;
@@ -47,10 +49,11 @@ enum truth { TRUTH_FALSE, TRUTH_TRUE, TRUTH_NULL /* or no result */ };
 enum truth where_eval(const struct where *w, const struct value *row);
 
 /*
- * Appends a condition for PostgreSQL in parentheses; columns are written alias."name", literals with their
- * types. It never raises an error. Unless where_may_raise(), its value is that of where_eval() for every row.
- * Otherwise what may raise, or is computed here alone (case folding), is left out: the condition is true at
- * least for the rows that match, and the reader applies where_eval() to them.
+ * Appends a condition for PostgreSQL in parentheses; columns are written alias."name" (the alias as it is
+ * given), literals with their types. How long it may become is the buffer's maximum. It never raises an
+ * error. Unless where_may_raise(), its value is that of where_eval() for every row. Otherwise what may raise,
+ * or is computed here alone (case folding), is left out: the condition is true at least for the rows that
+ * match, and the reader applies where_eval() to them.
  */
 void where_print(const struct where *w, struct str alias, struct buf *out);
 bool where_may_raise(const struct where *w);

@@ -68,11 +68,13 @@ static void put_infix(struct printer *p, const struct node *n, const char *op, b
     buf_put_byte(p->out, ')');
 }
 
-/* Whether an index on a text column may serve. */
+/* Whether an index on a text column may serve. Not to compare two columns: their collations may differ, and
+ * then PostgreSQL wants to be told one. */
 static bool is_lookup(const struct node *n)
 {
     bool equal = n->kind == NODE_IN ? !n->negated : n->compare == COMPARE_EQUAL;
-    return equal && n->args[0]->kind == NODE_COLUMN && type_is_text(n->args[0]->type);
+    return equal && n->args[0]->kind == NODE_COLUMN && type_is_text(n->args[0]->type) &&
+           n->args[1]->kind == NODE_CONST;
 }
 
 static const char *operator_of(uint8_t compare)

@@ -467,6 +467,35 @@ static void steps_are_bounded(void **state)
     assert_string_equal(why.message.p, "the expression takes too many steps");
 }
 
+/* The value of column t (7) or n (4) is this many times a character. */
+static enum truth eval_long(const char *text, size_t column, char c, size_t n)
+{
+    CLEANUP(arena_deinit) struct arena a = ARENA_INIT;
+    char *p = arena_alloc(&a, n);
+    memset(p, c, n);
+    struct value row[COLUMNS] = {[4] = {"2", 1}};
+    row[column] = (struct value){p, (uint32_t)n};
+    return where_eval(parse(&a, text), row);
+}
+
+static void work_is_bounded(void **state)
+{
+    CLEANUP(arena_deinit) struct arena a = ARENA_INIT;
+    char many[1001] = {0};
+    memset(many, 'a', sizeof many - 1);
+    const char *pattern = arena_printf(&a, "this.t LIKE '%%%sb%%'", many);
+    assert_int_equal(eval_long(pattern, 7, 'a', 3000), F);
+    assert_int_equal(eval_long(pattern, 7, 'a', 1000000), N);
+    assert_int_equal(eval_long("this.t LIKE '%a%aab%'", 7, 'a', 10000000), F);
+    assert_int_equal(eval_long("this.t || this.t <> ''", 7, 'a', WHERE_MAX_BUILT / 2), T);
+    assert_int_equal(eval_long("this.t || this.t <> ''", 7, 'a', WHERE_MAX_BUILT / 2 + 1), N);
+    assert_int_equal(eval_long("lower(this.t) <> ''", 7, 'a', WHERE_MAX_BUILT), N);
+    assert_int_equal(eval_long("this.n * 1 > 0", 4, '9', WHERE_MAX_DIGITS), T);
+    assert_int_equal(eval_long("this.n * 10 > 0", 4, '9', WHERE_MAX_DIGITS), N);
+    assert_int_equal(eval_long("this.n + 1 > 0", 4, '9', WHERE_MAX_DIGITS + 10), N);
+    assert_int_equal(eval_long("this.n > 0", 4, '9', WHERE_MAX_DIGITS + 10), T);
+}
+
 static const struct {
     const char *text, *sql;
     bool may_raise;
@@ -546,6 +575,7 @@ int main(void)
         cmocka_unit_test(refusals),
         cmocka_unit_test(size_is_bounded),
         cmocka_unit_test(steps_are_bounded),
+        cmocka_unit_test(work_is_bounded),
         cmocka_unit_test(printing),
         cmocka_unit_test(keys),
         cmocka_unit_test(equalities),

@@ -71,7 +71,7 @@ static char *put_code(char *p, uint32_t c)
 /*
  * Only the last % is ever tried again, one character further on: the earlier ones have found the earliest
  * place there is for what follows them, and a later one would not help. That is at most text times pattern
- * steps, of which there are WHERE_MAX_MATCHING.
+ * steps, which WHERE_MAX_MATCHING bounds.
  */
 struct matcher {
     const char *s, *s_end, *p, *p_end;
@@ -131,7 +131,8 @@ bool text_like(struct str s, struct str pattern, bool fold, bool *out_matches)
     struct matcher m = {
         .s = s.p, .s_end = s.p + s.n, .p = pattern.p, .p_end = pattern.p + pattern.n, .fold = fold};
     *out_matches = false;
-    for (int64_t steps = 0; m.s < m.s_end; steps++) {
+    size_t left = WHERE_MAX_MATCHING + 16 * s.n;
+    for (; m.s < m.s_end; left--) {
         if (take_percent(&m)) {
             if (m.p == m.p_end) {
                 *out_matches = true;
@@ -140,7 +141,7 @@ bool text_like(struct str s, struct str pattern, bool fold, bool *out_matches)
             continue;
         }
         enum step step = match_one(&m);
-        if (step == STEP_BAD || steps > WHERE_MAX_MATCHING) {
+        if (step == STEP_BAD || left == 0) {
             return false;
         }
         if (step == STEP_MISS && !retry(&m)) {
