@@ -256,7 +256,7 @@ def prisma_end(wire, name):
 
 
 @pytest.mark.parametrize("lock", [True, False])
-def test_prisma_deploy(busbar, ledger, lock):
+def test_85_prisma_deploy(busbar, ledger, lock):
     """schema-engine, apply_migrations: the row before in a transaction of its own, the script as one query, the row updated after."""
     names = ["20230915175206_init", "20230915175207_electric", "20230916212444_many"]
     with busbar.wire() as wire:
@@ -273,6 +273,18 @@ def test_prisma_deploy(busbar, ledger, lock):
         run(wire, ('UPDATE "public"."_prisma_migrations" SET "logs" = $1 WHERE "id" = $2', [answer.error["M"], "id-20230917000000_gone"]))
     expect(busbar, ledger, [name.split("_")[0] for name in names], STEPS)
     assert sources(ledger) == [[("Prisma", name.split("_")[0], name)] for name in names] and {p for _, p in ledger.versions} == {2}
+
+
+def test_85_prisma_resolve(busbar, ledger):
+    """A baseline: resolve --applied writes a finished row and runs nothing; what is deployed later has its own versions."""
+    with busbar.wire() as wire:
+        run(wire, PRISMA, ITEMS, (INSERT.replace('"migration_name")', '"migration_name", "finished_at")').replace("$4)", "$4,$3)"),
+                                  ["id-0", "0" * 64, "2024-01-01 00:00:00+00", "0_init"]))
+        for name, script in (("20230915175207_electric", AMOUNT), ("20230916212444_many", AMOUNT_INDEX)):
+            prisma_start(wire, name)
+            run(wire, script)
+            prisma_end(wire, name)
+    expect(busbar, ledger, [ANY, "20230915175207", "20230916212444"], STEPS)
 
 
 def test_prisma_of_another_session(busbar, ledger):

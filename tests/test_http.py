@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP: status, health, metrics, the migrations API (spec/scenarios-proxy.md 107–114), and PostgreSQL going away.
+"""HTTP: status, health, metrics, the migrations API (spec/scenarios-proxy.md 107–116), and PostgreSQL going away.
 
 112–114 are tested as the recommended answer: each statement once, byte offsets exact.
 """
@@ -162,6 +162,54 @@ def test_114_text_before_the_statement(busbar, cluster):
         assert conn.execute("SELECT attname::text FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum = 2").fetchone()[0] == "größe"
     cluster.drop_database(client)
     assert migrations(busbar.http_port)[1].sql == 'ALTER TABLE "t" ADD COLUMN "größe" INTEGER;'
+
+
+def create_table(name, *items):
+    return f'CREATE TABLE "{name}" (\n  ' + ",\n  ".join(items) + "\n);"
+
+
+KEY = '"id" TEXT NOT NULL'
+LONG = "long_" * 12  # 60 bytes
+# What is sent (before ENABLE ELECTRIC of t, or after it), and what SQLite clients get.
+TEXTS = {
+    "types": ("CREATE TABLE t (id text PRIMARY KEY, a int2, b int, c bigint, d real, e float8, f varchar, g bytea, h date, i time, j timestamp, k timestamptz,"
+              " l bool, m jsonb, n uuid)", [],
+              [create_table("t", KEY, '"a" INTEGER', '"b" INTEGER', '"c" INTEGER', '"d" REAL', '"e" REAL', '"f" TEXT', '"g" BLOB', '"h" TEXT', '"i" TEXT', '"j" TEXT',
+                            '"k" TEXT', '"l" INTEGER', '"m" TEXT_JSON', '"n" TEXT', 'CONSTRAINT "t_pkey" PRIMARY KEY ("id")')]),
+    "if not exists": ("CREATE TABLE IF NOT EXISTS t (id text PRIMARY KEY)", ["CREATE INDEX IF NOT EXISTS i ON t (id)", "CREATE INDEX IF NOT EXISTS i ON t (id)",
+                                                                            "ALTER TABLE t ADD COLUMN IF NOT EXISTS id text"],
+                      [create_table("t", KEY, 'CONSTRAINT "t_pkey" PRIMARY KEY ("id")'), 'CREATE INDEX "i" ON "t" ("id" ASC);']),
+    "named constraints": ("CREATE TABLE t (id text CONSTRAINT key PRIMARY KEY, o text CONSTRAINT other REFERENCES o (id) ON DELETE CASCADE ON UPDATE SET NULL)", [],
+                          [create_table("t", KEY, '"o" TEXT', 'CONSTRAINT "other" FOREIGN KEY ("o") REFERENCES "o" ("id") ON DELETE CASCADE ON UPDATE SET NULL',
+                                        'CONSTRAINT "key" PRIMARY KEY ("id")')]),
+    "unnamed constraints": (f"CREATE TABLE t (id text, {LONG}1 text REFERENCES o (id) ON DELETE RESTRICT, b text REFERENCES o ON UPDATE SET DEFAULT DEFERRABLE,"
+                            " c text REFERENCES o ON DELETE NO ACTION, PRIMARY KEY (id))", [],
+                            [create_table("t", KEY, f'"{LONG}1" TEXT', '"b" TEXT', '"c" TEXT', 'CONSTRAINT "t_c_fkey" FOREIGN KEY ("c") REFERENCES "o" ("id")',
+                                          f'CONSTRAINT "t_{LONG[:56]}_fkey" FOREIGN KEY ("{LONG}1") REFERENCES "o" ("id") ON DELETE RESTRICT',
+                                          'CONSTRAINT "t_b_fkey" FOREIGN KEY ("b") REFERENCES "o" ("id") ON UPDATE SET DEFAULT',
+                                          'CONSTRAINT "t_pkey" PRIMARY KEY ("id")')]),
+    "composite key": ("CREATE TABLE t (a text, b int, \"C c\" text, PRIMARY KEY (b, a))", [],
+                      [create_table("t", '"a" TEXT NOT NULL', '"b" INTEGER NOT NULL', '"C c" TEXT', 'CONSTRAINT "t_pkey" PRIMARY KEY ("b", "a")')]),
+    "add column": ("CREATE TABLE t (id text PRIMARY KEY)", ["ALTER TABLE IF EXISTS t ADD COLUMN IF NOT EXISTS a jsonb, ADD b int8 NULL", "ALTER TABLE ONLY public.t ADD COLUMN c float4"],
+                   [create_table("t", KEY, 'CONSTRAINT "t_pkey" PRIMARY KEY ("id")'), 'ALTER TABLE "t" ADD COLUMN "a" TEXT_JSON;', 'ALTER TABLE "t" ADD COLUMN "b" INTEGER;',
+                    'ALTER TABLE "t" ADD COLUMN "c" REAL;']),
+    "indexes": ("CREATE TABLE t (id text PRIMARY KEY, a text, b int)",
+                ["CREATE INDEX i ON t USING btree (a DESC NULLS LAST, b) INCLUDE (id)", "CREATE INDEX ON t (b, a)", "CREATE UNIQUE INDEX u ON t (id, b)",
+                 "CREATE INDEX p ON t (a) WHERE b > 0 AND a <> 'x'", "CREATE INDEX e ON t (lower(a), (b + 1) DESC)"],
+                [create_table("t", KEY, '"a" TEXT', '"b" INTEGER', 'CONSTRAINT "t_pkey" PRIMARY KEY ("id")'), 'CREATE INDEX "i" ON "t" ("a" DESC, "b" ASC);',
+                 'CREATE INDEX "t_b_a_idx" ON "t" ("b" ASC, "a" ASC);', 'CREATE UNIQUE INDEX "u" ON "t" ("id" ASC, "b" ASC);',
+                 """CREATE INDEX "p" ON "t" ("a" ASC) WHERE (("b" > 0) AND ("a" <> 'x'));""", 'CREATE INDEX "e" ON "t" (lower("a") ASC, ("b" + 1) DESC);']),
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_115_sqlite_texts(busbar, case):
+    """Columns, keys and indexes as the SQLite dialect has them (spec sqlite.md 2)."""
+    table, later, texts = TEXTS[case]
+    with busbar.wire() as wire:
+        for sql in ("CREATE TABLE o (id text PRIMARY KEY); ALTER TABLE o ENABLE ELECTRIC", table, "ALTER TABLE t ENABLE ELECTRIC", *later):
+            wire.query(sql).ok()
+    assert [text for m in migrations(busbar.http_port)[1:] for text in m.sql.split("\n\n")] == texts
 
 
 def test_116_index_that_sqlite_cannot_have(busbar, ledger):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenarios G, versions: spec/scenarios-proxy.md 81, 82, 84, 87, 89, 91 and what lies between them.
+"""Scenarios G, versions: spec/scenarios-proxy.md 81–84, 86–91 and what lies between them (85 is in
+test_frameworks.py).
 
 Whole runs of migration tools are in test_frameworks.py, Ecto's in test_traces.py.
 """
@@ -19,16 +20,51 @@ def run(wire, *statements):
     return [wire.query(sql).ok() for sql in statements]
 
 
-@pytest.mark.parametrize("first", [True, False])
-def test_81_82_explicit_version(busbar, ledger, first):
-    """Anywhere in the transaction, before or after the DDL; priority 32767; tag CALL."""
-    call = "CALL electric.migration_version('20230504114018')"
-    ddl = ["CREATE TABLE t (id text PRIMARY KEY)", "ALTER TABLE t ENABLE ELECTRIC"]
+def explicit_version(busbar, ledger, *statements):
     with busbar.wire() as wire:
-        answers = run(wire, "BEGIN", *([call, *ddl] if first else [*ddl, call]), "COMMIT")
+        answers = run(wire, "BEGIN", *statements, "COMMIT")
         assert "CALL" in [a.tags[0] for a in answers]
     assert ledger.versions == [("20230504114018", 32767)]
     assert [m.version for m in migrations(busbar.http_port)] == ["20230504114018"]
+    assert "migration recorded version=20230504114018\n" in busbar.log()
+
+
+VERSION = "CALL electric.migration_version('20230504114018')"
+TABLE = ["CREATE TABLE mtable1 (id text PRIMARY KEY)", "ALTER TABLE mtable1 ENABLE ELECTRIC"]
+
+
+def test_81_explicit_version(busbar, ledger):
+    """Before the DDL; priority 32767; tag CALL."""
+    explicit_version(busbar, ledger, VERSION, *TABLE)
+
+
+def test_82_explicit_version_at_the_end(busbar, ledger):
+    """Behind the DDL."""
+    explicit_version(busbar, ledger, *TABLE, VERSION)
+
+
+def test_83_priorities(busbar, ledger):
+    """Only a strictly higher one replaces the version of what is recorded already."""
+    ledger.execute("CREATE TABLE t (id text PRIMARY KEY)")
+    with ledger.connection.transaction():
+        ledger.execute("CALL electric.electrify('t')")
+        found = ledger.version_names
+        for version, priority in (("1111", 0), ("1111", 1), ("2222", 2), ("3333", 2), ("4444", 8)):
+            ledger.execute("SELECT busbar.claim_version(%s, %s)", version, priority)
+            found += ledger.version_names
+    assert GENERATED.match(found[0]) and found[1:] == [found[0], "1111", "2222", "2222", "4444"]
+    assert ledger.versions == [("4444", 8)]
+
+
+@pytest.mark.parametrize("claims", range(1, 6))
+def test_83_priorities_before_the_record(busbar, ledger, claims):
+    """The same of what is asked for while the migration is still pending; a version asked for beats a generated one."""
+    with busbar.wire() as wire:
+        run(wire, "CREATE TABLE t (id text PRIMARY KEY)", "BEGIN", "ALTER TABLE t ENABLE ELECTRIC")
+        for version, priority in [("0000", 0), ("1111", 1), ("2222", 2), ("3333", 2), ("4444", 8)][:claims]:
+            run(wire, f"SELECT busbar.claim_version('{version}', {priority})")
+        run(wire, "COMMIT")
+    assert ledger.versions == [[("0000", 0), ("1111", 1), ("2222", 2), ("2222", 2), ("4444", 8)][claims - 1]]
 
 
 def test_82_the_last_explicit_version_does_not_replace_the_first(busbar, ledger):
@@ -84,6 +120,41 @@ def test_84_ecto_version(busbar, ledger, how):
             wire.query("ALTER TABLE t ENABLE ELECTRIC").ok()
         wire.query("COMMIT").ok()
     assert ledger.version_names == ["20230904162657"]
+
+
+ATDATABASES = ("CREATE TABLE atdatabases_migrations_applied (id BIGSERIAL NOT NULL PRIMARY KEY, index INTEGER NOT NULL, name TEXT NOT NULL,"
+               " script TEXT NOT NULL, applied_at TIMESTAMPTZ NOT NULL, ignored_error TEXT NULL, obsolete BOOLEAN NOT NULL)")
+
+
+def atdatabases(wire, index, sql, apart=False):
+    """One migration as @databases/pg-migrations sends it; with its Sync in a packet of its own if wanted."""
+    insert = "INSERT INTO atdatabases_migrations_applied (index, name, script, applied_at, obsolete) VALUES ($1, $2, $3, $4, false)"
+    run(wire, "BEGIN", sql)
+    wire.send(p.parse("", insert) + p.bind("", "", [str(index), f"{index}.sql", sql, "2024-01-01"]) + p.describe("P", "") + p.execute())
+    if apart:
+        wire.send(p.flush())
+        wire.read_until("C")
+    wire.send(p.sync()).result().ok()
+    run(wire, "COMMIT")
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_86_atdatabases(busbar, ledger, apart):
+    """The index is the version, however the batch is cut."""
+    with busbar.wire() as wire:
+        run(wire, ATDATABASES, "CREATE TABLE t (id text PRIMARY KEY)")
+        atdatabases(wire, 99, "ALTER TABLE t ENABLE ELECTRIC", apart)
+    assert ledger.versions == [("99", 4)]
+
+
+def test_90_nine_comes_before_ten(busbar, ledger):
+    """The order is that of commit, also for who asks for what comes after 9."""
+    with busbar.wire() as wire:
+        run(wire, ATDATABASES, "CREATE TABLE t (id text PRIMARY KEY)")
+        atdatabases(wire, 9, "ALTER TABLE t ENABLE ELECTRIC")
+        atdatabases(wire, 10, "ALTER TABLE t ADD COLUMN a text")
+    assert [m.version for m in migrations(busbar.http_port)] == ["9", "10"]
+    assert [m.version for m in migrations(busbar.http_port, version="9")] == ["10"]
 
 
 def test_87_framework_row_without_a_captured_change(busbar, ledger):

@@ -136,6 +136,18 @@ def test_same_bytes_at_both_ends(relayed, relay, cluster, database):
         assert not missing, f"never seen: {missing}"
 
 
+def test_106_user_transparent(relayed, relay):
+    """The name that switched the original's proxy off means nothing here: every user's bytes are relayed as they are."""
+    data = p.query("SELECT 1; SELECT 'ä'") + p.one_group("SELECT $1::text", ["a"]) + p.query("BEGIN; ROLLBACK") + p.sync()
+    with relayed.wire(user="transparent") as wire:
+        session = relay.session_for(wire.key[0])
+        start = len(wire.received)
+        wire.send(data)
+        read_answers(wire, 4)
+        assert bytes(wire.received[start:]) == bytes(session.backend_bytes)
+    assert session.closed.wait(20) and bytes(session.frontend_bytes) == data + p.terminate()
+
+
 @pytest.mark.transparent
 def test_login_tells_the_same(relayed, cluster, database):
     """Parameters at login: the same names and values; their order may differ, as libpq made the upstream login."""
