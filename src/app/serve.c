@@ -44,6 +44,7 @@ struct serve {
     struct api_state api_state;
     struct pg_client *client;
     struct token_rules *tokens;
+    char *log_folder;
     struct hub *hub;
     struct sync_server *sync;
     struct install *install;
@@ -406,11 +407,12 @@ static int open_sync(struct serve *sv, struct err *err)
     const struct config *config = sv->in->config;
     struct hub_options hub = {.feed = {.url = config->database.conninfo,
                                        .require_ssl = config->database.require_ssl,
-                                       .folder = config->data,
                                        .window = config->wal_window},
                               .client = sv->client,
                               .changed = on_hub_changed,
                               .ctx = sv};
+    sv->log_folder = path_in(config->data, "log");
+    hub.feed.folder = sv->log_folder;
     if (auth_rules_new(&config->auth, &sv->tokens, err) < 0) {
         return -1;
     }
@@ -466,6 +468,7 @@ static void close_all(struct serve *sv)
     sync_server_free(sv->sync);
     hub_free(sv->hub);
     token_rules_free(sv->tokens);
+    free(sv->log_folder);
     proxy_free(sv->proxy);
     pg_client_free(sv->client);
     timer_free(sv->retry);
