@@ -201,7 +201,7 @@ class World:
         self.busbar, self.writers, self.devices, self.paused = None, [], [], {}
 
     def say(self, text):
-        self.events.append(f"{self.step}: {text}"[:600])
+        self.events.append(f"{self.step}: {text}"[:400])
 
     def start(self):
         self.cluster.start()
