@@ -10,6 +10,7 @@
 
 #include "app/advice.h"
 #include "app/auth_config.h"
+#include "app/files.h"
 #include "app/reload.h"
 #include "app/signals.h"
 #include "app/tls_config.h"
@@ -27,6 +28,7 @@
 #include "sync/conn.h"
 #include "sync/token.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,7 +46,7 @@ struct serve {
     struct api_state api_state;
     struct pg_client *client;
     struct token_rules *tokens;
-    char *log_folder;
+    char log_folder[PATH_MAX];
     struct hub *hub;
     struct sync_server *sync;
     struct install *install;
@@ -411,9 +413,9 @@ static int open_sync(struct serve *sv, struct err *err)
                               .client = sv->client,
                               .changed = on_hub_changed,
                               .ctx = sv};
-    sv->log_folder = path_in(config->data, "log");
     hub.feed.folder = sv->log_folder;
-    if (auth_rules_new(&config->auth, &sv->tokens, err) < 0) {
+    if (path_printf(sv->log_folder, sizeof sv->log_folder, err, "%s/log", config->data) < 0 ||
+        auth_rules_new(&config->auth, &sv->tokens, err) < 0) {
         return -1;
     }
     hub.tokens = sv->tokens;
@@ -468,7 +470,6 @@ static void close_all(struct serve *sv)
     sync_server_free(sv->sync);
     hub_free(sv->hub);
     token_rules_free(sv->tokens);
-    free(sv->log_folder);
     proxy_free(sv->proxy);
     pg_client_free(sv->client);
     timer_free(sv->retry);
