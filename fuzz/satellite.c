@@ -125,11 +125,6 @@ static bool admit(void *client, struct str client_id, struct str user)
     return client_id.p[0] != 't';
 }
 
-static bool knows_version(void *client, struct str version)
-{
-    return version.n == 1;
-}
-
 static void on_start(void *client, const struct sync_start *request)
 {
     struct world *w = client;
@@ -173,9 +168,9 @@ static void on_drained(void *client)
     assert(((struct world *)client)->started);
 }
 
-static const struct sync_service service = {not_ready,    on_open,        on_close, authenticate,
-                                            admit,        knows_version,  on_start, on_stop,
-                                            on_subscribe, on_unsubscribe, on_acked, on_drained};
+static const struct sync_service service = {not_ready,      on_open,  on_close,  authenticate,
+                                            admit,          on_start, on_stop,   on_subscribe,
+                                            on_unsubscribe, on_acked, on_drained};
 
 /* --- what the service does --- */
 

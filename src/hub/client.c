@@ -69,6 +69,23 @@ static void forget_late(struct client *c)
     }
 }
 
+/* A start that refers to what is not known here yet: likewise, as it may be known elsewhere already. */
+struct late_start {
+    struct client *client;
+    struct marker_wait *wait;
+    struct arena arena;
+    struct names subscriptions, gone;
+    struct sync_start request;
+};
+
+static void free_late_start(struct late_start *late)
+{
+    struct arena arena = late->arena;
+    late->client->late_start = NULL;
+    marker_forget(late->wait);
+    arena_deinit(&arena); /* it is in there */
+}
+
 /* Leaves everything but the session. */
 static void detach(struct client *c)
 {
@@ -76,6 +93,9 @@ static void detach(struct client *c)
         return;
     }
     forget_late(c);
+    if (c->late_start) {
+        free_late_start(c->late_start);
+    }
     client_stop_actions(c);
     leave_flow(c);
     if (c->known) {
@@ -167,12 +187,6 @@ static bool admit(void *ctx, struct str client_id, struct str user)
 
 /* --- replication --- */
 
-static bool knows_version(void *ctx, struct str version)
-{
-    const struct client *c = ctx;
-    return c->hub && versions_find(c->hub->versions, version) >= 0;
-}
-
 /* Everything of before; later ones come with their transactions. */
 static void send_history(struct client *c, size_t first, lsn_t position)
 {
@@ -260,15 +274,20 @@ static bool in_window(const struct hub *hub, lsn_t lsn)
     return lsn >= stats.oldest && lsn <= hub->position;
 }
 
-static void start(void *ctx, const struct sync_start *request)
+static bool knows_version(const struct client *c, const struct sync_start *request)
 {
-    struct client *c = ctx;
-    if (!c->hub || !c->hub->ready) {
-        sync_session_started(c->session, SYNC_START_NOT_NOW, STR(""));
-        return;
-    }
+    return !request->has_version || versions_find(c->hub->versions, request->version) >= 0;
+}
+
+/* Everything that is named in the request should be known. */
+static void start_now(struct client *c, const struct sync_start *request)
+{
     c->dialect = request->dialect;
     c->started = true;
+    if (!knows_version(c, request)) {
+        sync_session_started(c->session, SYNC_UNKNOWN_VERSION, request->version);
+        return;
+    }
     if (!request->resumes) {
         start_anew(c, request);
         return;
@@ -284,6 +303,56 @@ static void start(void *ctx, const struct sync_start *request)
         sync_session_started(c->session, SYNC_UNKNOWN_SUBSCRIPTION, unknown);
     } else {
         resume(c, request);
+    }
+}
+
+static void on_late_start(void *ctx, const struct err *err)
+{
+    struct late_start *late = ctx;
+    struct client *c = late->client;
+    late->wait = NULL;
+    if (err) {
+        sync_session_started(c->session, SYNC_START_NOT_NOW, STR(""));
+    } else {
+        start_now(c, &late->request);
+    }
+    free_late_start(late);
+}
+
+static struct names copy_names(struct arena *a, const struct names *names)
+{
+    struct str *items = arena_alloc_array(a, names->n + 1, sizeof *items);
+    for (size_t i = 0; i < names->n; i++) {
+        items[i] = arena_str(a, names->items[i]);
+    }
+    return (struct names){items, names->n};
+}
+
+static void start_later(struct client *c, const struct sync_start *request)
+{
+    struct arena arena = ARENA_INIT;
+    struct late_start *late = arena_zalloc(&arena, sizeof *late);
+    late->client = c;
+    late->subscriptions = copy_names(&arena, request->subscriptions);
+    late->gone = copy_names(&arena, request->gone);
+    late->request = *request;
+    late->request.subscriptions = &late->subscriptions;
+    late->request.gone = &late->gone;
+    late->request.version = arena_str(&arena, request->version);
+    late->arena = arena;
+    c->late_start = late;
+    late->wait = marker_wait(c->hub->marker, on_late_start, late);
+}
+
+static void start(void *ctx, const struct sync_start *request)
+{
+    struct client *c = ctx;
+    if (!c->hub || !c->hub->ready) {
+        sync_session_started(c->session, SYNC_START_NOT_NOW, STR(""));
+    } else if (knows_version(c, request) && request->lsn <= c->hub->position) {
+        start_now(c, request);
+    } else {
+        start_later(c, request);
     }
 }
 
@@ -436,7 +505,6 @@ const struct sync_service client_service = {.not_ready = not_ready,
                                             .close = close_client,
                                             .authenticate = authenticate,
                                             .admit = admit,
-                                            .knows_version = knows_version,
                                             .start = start,
                                             .stop = stop,
                                             .subscribe = subscribe,

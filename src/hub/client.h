@@ -39,6 +39,7 @@ struct client {
     struct flow *flow; /* what it follows; NULL while it joins */
     struct client *next_in_flow, **prev_in_flow;
 
+    struct late_start *late_start;          /* a start that waits for the stream to catch up */
     struct late_subscribe *late;            /* subscriptions that wait for the schema to catch up */
     struct action *actions, **actions_tail; /* the first is under way when there is a join */
     struct join *join;

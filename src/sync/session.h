@@ -43,7 +43,7 @@ struct sync_start {
     lsn_t lsn;                         /* resumes: where the client stands */
     const struct names *subscriptions; /* to go on with */
     const struct names *gone; /* unsubscribed, and the client has applied that at exactly this position */
-    bool has_version;         /* of an initial sync; version is known then (knows_version) */
+    bool has_version;         /* newest migration that the client has */
     struct str version;
     enum dialect dialect; /* of migrations */
 };
@@ -77,7 +77,6 @@ struct sync_service {
      * be displaced (sync_session_end()). False: it belongs to a live connection of another user. */
     bool (*admit)(void *client, struct str client_id, struct str user);
 
-    bool (*knows_version)(void *client, struct str version);
     /* Answered by sync_session_started(). */
     void (*start)(void *client, const struct sync_start *request);
     /* The stream is to end: nothing more is sent until the next start(), and what waited is dropped. */
@@ -137,10 +136,11 @@ enum sync_start_outcome {
     SYNC_BEHIND_WINDOW,
     SYNC_BEFORE_ACKNOWLEDGED, /* or nothing is known of this client */
     SYNC_UNKNOWN_SUBSCRIPTION,
+    SYNC_UNKNOWN_VERSION,
     SYNC_START_NOT_NOW, /* a passing trouble: the client comes back */
 };
 
-/* Sends the answer; deliveries may follow at once. unknown: with SYNC_UNKNOWN_SUBSCRIPTION. */
+/* Sends the answer; deliveries may follow at once. unknown: the subscription or version. */
 void sync_session_started(struct sync_session *s, enum sync_start_outcome outcome, struct str unknown);
 
 enum sync_subscribe_outcome {

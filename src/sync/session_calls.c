@@ -176,9 +176,6 @@ static void on_start(struct sync_session *s, const struct sat_call *call)
         refuse_call(s, call, SAT_INVALID_REQUEST, "Replication is started already");
     } else if (sent.subscriptions.n > LIMIT_SUBSCRIPTIONS || sent.gone.n > LIMIT_SUBSCRIPTIONS) {
         refuse_call(s, call, SAT_INVALID_REQUEST, "Too many subscriptions");
-    } else if (sent.has_version && !s->service->knows_version(s->client, sent.version)) {
-        refuse_start(s, call, SAT_UNKNOWN_SCHEMA_VERSION,
-                     arena_printf(&s->arena, "Unknown schema version: \"%.*s\"", STR_ARG(sent.version)));
     } else if (sent.lsn.n > 0 && !str_to_u64(sent.lsn, UINT64_MAX, &lsn)) {
         refuse_start(s, call, SAT_MALFORMED_LSN, "Could not validate start replication request");
     } else if (sent.lsn.n == 0 && sent.subscriptions.n > 0) {
@@ -204,6 +201,10 @@ static void refuse_started(struct sync_session *s, const struct sat_call *call,
     case SYNC_UNKNOWN_SUBSCRIPTION:
         refuse_start(s, call, SAT_SUBSCRIPTION_NOT_FOUND,
                      arena_printf(&a, "Unknown subscription: %s", shown(&a, unknown)));
+        break;
+    case SYNC_UNKNOWN_VERSION:
+        refuse_start(s, call, SAT_UNKNOWN_SCHEMA_VERSION,
+                     arena_printf(&a, "Unknown schema version: \"%.*s\"", STR_ARG(unknown)));
         break;
     case SYNC_START_NOT_NOW:
         sync_session_end(s, SYNC_END_TROUBLE);

@@ -222,14 +222,13 @@ static inline bool service_admit(void *client, struct str id, struct str user)
     return !str_eq(id, STR("taken"));
 }
 
-static inline bool service_knows_version(void *client, struct str version)
-{
-    return str_eq(version, STR("1"));
-}
-
 static inline void service_start(void *client, const struct sync_start *r)
 {
     struct talk *t = client;
+    if (r->has_version && !str_eq(r->version, STR("1"))) {
+        sync_session_started(t->s, SYNC_UNKNOWN_VERSION, r->version);
+        return;
+    }
     say(t, "(start %s%llu %s", r->resumes ? "at " : "new ", (unsigned long long)r->lsn,
         r->dialect == DIALECT_POSTGRES ? "postgres" : "sqlite");
     if (r->has_version) {
@@ -299,7 +298,6 @@ static const struct sync_service talk_service = {
     .close = service_close,
     .authenticate = service_authenticate,
     .admit = service_admit,
-    .knows_version = service_knows_version,
     .start = service_start,
     .stop = service_stop,
     .subscribe = service_subscribe,

@@ -285,7 +285,7 @@ static void a_start_is_checked(void **state)
         {NULL, NULL, "nonsense",
          "startReplication#2=err 5 Unknown schema version: \"nonsense\" | close 1007"},
         {NULL, NULL, "", "startReplication#2=err 5 Unknown schema version: \"\" | close 1007"},
-        {"abc", NULL, "2", "startReplication#2=err 5 Unknown schema version: \"2\" | close 1007"},
+        {"123", NULL, "2", "startReplication#2=err 5 Unknown schema version: \"2\" | close 1007"},
         {"abc", NULL, NULL,
          "startReplication#2=err 4 Could not validate start replication request | close 1007"},
         {"-1", NULL, NULL,
