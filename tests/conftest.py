@@ -180,3 +180,21 @@ def electric_client():
     yield make
     for client in made:
         client.discard()
+
+
+@pytest.fixture
+def sql(cluster, database):
+    """A connection of the application's, straight to PostgreSQL."""
+    with cluster.connect(database) as connection:
+        yield connection
+
+
+ENTRIES = "CREATE TABLE entries (id uuid PRIMARY KEY, content varchar NOT NULL, content_b text)"
+
+
+@pytest.fixture
+def entries(busbar):
+    """A Busbar with the sync scenarios' table, electrified."""
+    with busbar.wire() as wire:
+        wire.query(f"{ENTRIES}; ALTER TABLE entries ENABLE ELECTRIC").ok()
+    return busbar

@@ -104,6 +104,34 @@ def test_in_one_extended_batch(busbar, ledger):
     assert [m.sql.split('"')[0] for m in migrations(busbar.http_port)] == ["CREATE TABLE ", "DROP TABLE IF EXISTS ", "CREATE TABLE ", "DROP TABLE IF EXISTS "]
 
 
+@pytest.mark.parametrize("how", ["query", "extended", "in a script"])
+def test_a_deallocated_name_is_an_ordinary_one(busbar, ledger, how):
+    """DEALLOCATE of one name forgets what it stood for; one that fails, or is for another name, forgets nothing."""
+    def execute(wire, name):
+        return wire.send(p.bind("", name) + p.execute() + p.sync()).result()
+
+    def deallocate(wire, name):
+        if how == "in a script":
+            return wire.query(f"SELECT 1; DEALLOCATE {name}; SELECT 2")
+        return getattr(wire, how)(f"deallocate PREPARE {name}")
+
+    with busbar.wire() as wire:
+        wire.query("CREATE TABLE a (id int8 PRIMARY KEY)").ok()
+        for name, sql in (("on", "ELECTRIC ENABLE a"), ("End", "COMMIT"), ("all", "ELECTRIC DISABLE a")):
+            wire.send(p.parse(name, sql) + p.sync()).result().ok()
+        for name in ("nothing", "ON_", '"On"', "end", '"on"."on"'):
+            assert deallocate(wire, name).errors, name
+        assert execute(wire, "on").ok().tags == ["ELECTRIC ENABLE"]
+        for name, spelled in (("on", '"on"'), ("End", 'U&"\\0045nd"'), ("all", '"all"')):
+            deallocate(wire, spelled).ok()
+            wire.query(f'PREPARE "{name}" AS SELECT 1').ok()
+            wire.query("BEGIN").ok()
+            answer = execute(wire, name).ok()
+            assert answer.tags == ["SELECT 1"] and answer.status == "T", name
+            wire.query("ROLLBACK").ok()
+    assert ledger.electrified == ["a"]
+
+
 # DISABLE ELECTRIC.
 
 TRACES = """

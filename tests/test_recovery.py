@@ -2,6 +2,7 @@
 """A migration in the history that clients cannot apply: marked, reported and left out; what does not depend on it goes on."""
 
 import json
+import sqlite3
 
 import pytest
 
@@ -84,6 +85,43 @@ def test_tables_of_it_wait(busbar, ledger):
         wire.query("CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS 'BEGIN ALTER TABLE ill ADD COLUMN more text; END'").ok()
         assert wire.query("SELECT f()").error["C"] == "UB007"
     assert ledger.versions == before and ledger.columns("ill") == ["id", "name"]
+
+
+@pytest.mark.parametrize("made", ["by hand", "in two migrations", "in one", "straight in PostgreSQL"])
+def test_disable_and_enable_release_the_table(busbar, ledger, made):
+    """What clients have of it is dropped, and they get it anew: nobody has to mend the old migration."""
+    if made == "by hand":  # clients never had the table
+        ledger.execute("UPDATE busbar.command SET ops = jsonb_set(ops, '{0,op}', '\"explode\"') WHERE query LIKE 'CREATE TABLE ill%'")
+    else:
+        poison(ledger, POISONS["a column twice"])
+    restart(busbar)
+    wait_until(lambda: ledger.value("SELECT count(*) FROM busbar.migration WHERE unusable IS NOT NULL"), "the mark")
+    before = len(migrations(busbar.http_port))
+    off, on = 'ALTER TABLE "public"."ill" DISABLE ELECTRIC', 'ALTER TABLE "public"."ill" ENABLE ELECTRIC'
+    with busbar.wire() as wire:
+        assert wire.query("BEGIN; ALTER TABLE ill ADD COLUMN more text; ALTER TABLE ill DISABLE ELECTRIC; COMMIT").error["C"] == "UB007"
+        refused = wire.query("ALTER TABLE ill ADD COLUMN more text").error
+        assert refused["C"] == "UB007" and off in refused["H"] and on in refused["H"]
+        if made == "in one":
+            wire.query(f"{off}; {on}").ok()
+        elif made == "straight in PostgreSQL":
+            ledger.execute("CALL electric.disable('ill')")
+            ledger.execute("CALL electric.electrify('ill')")
+        else:
+            wire.query(off).ok()
+            wire.query(on).ok()
+        wire.query("ALTER TABLE ill ADD COLUMN more text").ok()
+        wire.query("CREATE TABLE child (id uuid PRIMARY KEY, ill uuid REFERENCES ill (id)); ALTER TABLE child ENABLE ELECTRIC").ok()
+    restart(busbar)
+    wait_until(lambda: len(reported(busbar)) == 1, "the report of the old one alone")
+    served = migrations(busbar.http_port)
+    database = sqlite3.connect(":memory:")
+    for migration in served:
+        database.executescript(migration.sql)
+    assert [row[1] for row in database.execute("PRAGMA table_info(ill)")] == ["id", "name", "more"]
+    texts = [text for m in served[before:] for text in m.sql.split("\n\n")]
+    assert ('DROP TABLE IF EXISTS "ill";' in texts) == (made != "by hand"), texts
+    ledger.consistent()
 
 
 def test_put_right_and_deleted(busbar, ledger):

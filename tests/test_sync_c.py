@@ -3,24 +3,6 @@
 
 import uuid
 
-import pytest
-
-ENTRIES = "CREATE TABLE entries (id uuid PRIMARY KEY, content varchar NOT NULL, content_b text)"
-
-
-@pytest.fixture
-def sql(cluster, database):
-    """A connection of the application's, straight to PostgreSQL."""
-    with cluster.connect(database) as connection:
-        yield connection
-
-
-@pytest.fixture
-def entries(busbar, sql):
-    with busbar.wire() as wire:
-        wire.query(f"{ENTRIES}; ALTER TABLE entries ENABLE ELECTRIC").ok()
-    return busbar
-
 
 def test_37_changes_arrive_one_transaction_each(entries, sql, satellite):
     client = satellite(entries).start()

@@ -15,25 +15,40 @@ LANGUAGE sql STABLE AS $$
     CROSS JOIN jsonb_path_query(o, 'lax $.table.foreign_keys[*]') f WHERE references_too
 $$;
 
--- Refuses a migration of tables that wait for one that clients cannot apply.
+-- Whether operations take the table from clients: whatever they had of it does not matter any more.
+CREATE OR REPLACE FUNCTION busbar.drops(ops jsonb, schema_name text, table_name text) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT ops @> jsonb_build_array(jsonb_build_object('op', 'drop_table', 'schema', schema_name, 'table', table_name))
+$$;
+
+-- Refuses a migration of tables that wait for one that clients cannot apply. A table that is closed waits no more: the history knows
+-- that from a later migration, and of this one what it does to the table first counts.
 CREATE OR REPLACE FUNCTION busbar.check_usable() RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     held record;
 BEGIN
+    WITH concerned AS (
+        SELECT DISTINCT ON (n.schema_name, n.table_name) n.schema_name, n.table_name, p.ops
+        FROM busbar.pending p CROSS JOIN LATERAL busbar.tables_of(p.ops, true) n
+        WHERE p.xid = pg_current_xact_id() ORDER BY n.schema_name, n.table_name, p.id
+    )
     SELECT m.version, m.unusable, t.schema_name, t.table_name INTO held
     FROM busbar.migration m JOIN busbar.command c ON c.seq = m.seq
     CROSS JOIN LATERAL busbar.tables_of(c.ops, false) t
-    WHERE m.unusable IS NOT NULL AND (t.schema_name, t.table_name) IN (
-        SELECT n.schema_name, n.table_name FROM busbar.pending p CROSS JOIN LATERAL busbar.tables_of(p.ops, true) n
-        WHERE p.xid = pg_current_xact_id())
+    JOIN concerned n ON (n.schema_name, n.table_name) = (t.schema_name, t.table_name)
+    WHERE m.unusable IS NOT NULL AND NOT busbar.drops(n.ops, t.schema_name, t.table_name) AND NOT EXISTS (
+        SELECT FROM busbar.migration l JOIN busbar.command d ON d.seq = l.seq
+        WHERE l.seq > m.seq AND l.unusable IS NULL AND busbar.drops(d.ops, t.schema_name, t.table_name))
     ORDER BY m.seq LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'UB007',
             MESSAGE = format('Table %s waits for a migration that client apps cannot apply',
                 busbar.quoted(held.schema_name, held.table_name)),
             DETAIL = format('Migration %s: %s', held.version, held.unusable),
-            HINT = 'Put that migration right in busbar.command, or delete it, and restart Busbar; other tables are not concerned.',
+            HINT = format('Give clients the table anew: ALTER TABLE %1$s DISABLE ELECTRIC; ALTER TABLE %1$s ENABLE ELECTRIC; or put that '
+                'migration right in busbar.command, or delete it, and restart Busbar. Other tables are not concerned.',
+                busbar.quoted(held.schema_name, held.table_name)),
             SCHEMA = held.schema_name, TABLE = held.table_name;
     END IF;
 END

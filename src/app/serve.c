@@ -10,6 +10,7 @@
 
 #include "app/advice.h"
 #include "app/auth_config.h"
+#include "app/files.h"
 #include "app/reload.h"
 #include "app/signals.h"
 #include "app/tls_config.h"
@@ -27,6 +28,7 @@
 #include "sync/conn.h"
 #include "sync/token.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +46,7 @@ struct serve {
     struct api_state api_state;
     struct pg_client *client;
     struct token_rules *tokens;
+    char log_folder[PATH_MAX];
     struct hub *hub;
     struct sync_server *sync;
     struct install *install;
@@ -406,12 +409,13 @@ static int open_sync(struct serve *sv, struct err *err)
     const struct config *config = sv->in->config;
     struct hub_options hub = {.feed = {.url = config->database.conninfo,
                                        .require_ssl = config->database.require_ssl,
-                                       .folder = config->data,
                                        .window = config->wal_window},
                               .client = sv->client,
                               .changed = on_hub_changed,
                               .ctx = sv};
-    if (auth_rules_new(&config->auth, &sv->tokens, err) < 0) {
+    hub.feed.folder = sv->log_folder;
+    if (path_printf(sv->log_folder, sizeof sv->log_folder, err, "%s/log", config->data) < 0 ||
+        auth_rules_new(&config->auth, &sv->tokens, err) < 0) {
         return -1;
     }
     hub.tokens = sv->tokens;

@@ -71,8 +71,8 @@ enum feed_verdict feed_decide(const struct feed_facts *f, const struct txlog_ide
         return FEED_REFUSED;
     }
     if (f->is_active) {
-        *out_reason = f->is_own ? "the server has not noticed yet that our last connection has ended"
-                                : "Another instance of Busbar appears to be connected to this database";
+        *out_reason =
+            f->is_own ? "the server has not noticed yet that our last connection has ended" : FEED_IN_USE;
         return FEED_REFUSED;
     }
     if (log->system == 0) {

@@ -9,6 +9,8 @@
  * ends; the whole of at most 63 bytes. */
 void feed_slot_name(struct str database, char out[static FEED_SLOT]);
 
+#define FEED_IN_USE "Another instance of Busbar appears to be connected to this database"
+
 /* What was found out about the server. */
 struct feed_facts {
     struct txlog_identity identity;

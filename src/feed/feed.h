@@ -21,6 +21,7 @@ struct txlog;
 
 enum {
     FEED_SLOT = 64,                         /* bytes of a slot's name, with NUL */
+    FEED_BATCH_BYTES = 1024 * 1024,         /* of transactions in one batch, and one more */
     FEED_UNDELIVERED = 64 * 1024 * 1024,    /* bytes the owner has not taken, at which reading stops */
     FEED_SYNC_BYTES = 8 * 1024 * 1024,      /* unsynced bytes at which the log is synced at once; else: */
     FEED_SYNC_MS = 2,                       /* so long after the first of them */

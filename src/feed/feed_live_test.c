@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -558,6 +560,70 @@ static void a_second_process_waits_for_the_log(void **state)
     assert_int_equal(b->two.resets, 0);
 }
 
+/* The server gave up the slot for the sake of its disk. */
+static void an_invalidated_slot_begins_anew(void **state)
+{
+    struct bench *b = *state;
+    struct told *t = &b->one;
+    start_feed(t);
+    wait_ready(t, 1);
+    stop_feed(t);
+    ask(b, "ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'");
+    sql(b, "SELECT pg_reload_conf()");
+    while (strcmp(sql(b, "SELECT wal_status FROM pg_replication_slots WHERE database = current_database()"),
+                  "lost") != 0) {
+        sql(b, "CREATE TABLE IF NOT EXISTS filler (t text); INSERT INTO filler VALUES ('x')");
+        sql(b, "SELECT pg_switch_wal()");
+        ask(b, "CHECKPOINT");
+    }
+    ask(b, "ALTER SYSTEM RESET max_slot_wal_keep_size");
+    sql(b, "SELECT pg_reload_conf()");
+    start_feed(t);
+    wait_ready(t, 1);
+    assert_int_equal(t->resets, 1);
+    assert_true(strstr(t->reset_reason, "was invalidated"));
+    sql(b, "INSERT INTO items VALUES (1, 'one')");
+    wait_rows(t, 1);
+}
+
+/* Nothing is confirmed that is not written; when there is room again, all of it is. */
+static void a_full_disk_is_waited_for(void **state)
+{
+    struct bench *b = *state;
+    struct told *t = &b->one;
+    char path[100], filler[120];
+    snprintf(path, sizeof path, "%s/small", b->folder);
+    snprintf(filler, sizeof filler, "%s/filler", path);
+    if (mkdir(path, 0700) < 0 || mount("none", path, "tmpfs", 0, "size=4m") < 0) {
+        skip(); /* needs to be root */
+    }
+    snprintf(t->folder, sizeof t->folder, "%s/small/log", b->folder);
+    start_feed(t);
+    wait_ready(t, 1);
+    FILE *f = fopen(filler, "w");
+    while (fputc('x', f) != EOF && fflush(f) == 0) {
+        static const char block[4096];
+        ignore_result(fwrite(block, 1, sizeof block, f));
+    }
+    fclose(f);
+    sql(b, "INSERT INTO items VALUES (1, repeat('x', 300000))");
+    while (t->down == 0) {
+        loop_run(b->loop);
+    }
+    assert_non_null(strstr(t->reason, "the disk that holds the log is full"));
+    sql(b, "INSERT INTO items VALUES (2, 'two')");
+    assert_int_equal(rows_in_log(t), 0);
+    assert_int_equal(unlink(filler), 0);
+    wait_ready(t, 2);
+    wait_rows(t, 2);
+    expect_rows(t, 2);
+    wait_durable(t);
+    assert_int_equal(rows_in_log(t), 2);
+    assert_int_equal(t->resets, 0);
+    stop_feed(t);
+    assert_int_equal(umount(path), 0);
+}
+
 static void expect_history(struct told *t, const char *const *versions, size_t n)
 {
     CLEANUP(arena_deinit) struct arena a = ARENA_INIT;
@@ -740,6 +806,8 @@ int main(void)
         LIVE(an_empty_log_begins_anew),
         LIVE(a_second_feed_waits_and_takes_over),
         LIVE(a_second_process_waits_for_the_log),
+        LIVE(an_invalidated_slot_begins_anew),
+        LIVE(a_full_disk_is_waited_for),
         LIVE(the_history_is_whole),
         LIVE(a_publication_that_was_missing),
         LIVE(a_table_taken_out_of_the_publication),

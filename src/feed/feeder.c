@@ -4,17 +4,14 @@
  * runs on the loop of the thread; writing the log blocks it, which is what it has a thread of its own for.
  *
  * A transaction goes two ways as it comes: into the batch, which is posted to the owner at the end of the
- * turn, and into `keep`, which is written to the log a moment later, many at once. Then it is confirmed.
+ * turn or when it is large, and into `keep`, which is written to the log a moment later, many at once. Then
+ * it is confirmed.
  *
  * The log's position never lags behind what was confirmed. So a slot that stands further than the log has
  * given transactions to somebody else, and the log begins anew (decide.c).
  */
-#include "feed/feeder.h"
-
 #include "base/mem.h"
-#include "feed/decide.h"
-#include "feed/history.h"
-#include "feed/keep.h"
+#include "feed/feeder_impl.h"
 #include "feed/look.h"
 #include "net/loop.h"
 #include "pg/replication.h"
@@ -27,37 +24,6 @@
 #include <time.h>
 
 enum { BACKOFF_FIRST_MS = 200, BACKOFF_STARTING_MS = 500, BACKOFF_LAST_MS = 10000, WRITE_RETRY_MS = 1000 };
-
-struct feeder {
-    struct feed *feed;
-    struct loop *loop;
-    char *url, *folder;
-    bool require_ssl;
-    uint64_t window;
-    enum feed_state state;
-    bool stopped;
-    char told[512]; /* the last reason for being down */
-    struct replication *replication;
-    struct assemble *assemble;
-    struct history history;
-    struct timer *retry, *sync, *move; /* try again; write the log; write its position */
-    bool sync_due, move_due;
-    uint64_t backoff_ms;
-    struct look *look;
-    /* Of this connection. */
-    struct feed_facts facts;
-    uint64_t xid;
-    uint32_t pid, last_pid; /* of the server's process, and of the one before */
-    bool published;         /* the publication was made for this connection */
-    lsn_t target;           /* ready from here on */
-    /* Of the log. */
-    struct txlog_identity known;
-    const char *gap; /* why it has to begin anew though the slot could go on; NULL: it has not */
-    lsn_t position;  /* seen */
-    struct keep keep;
-    struct event *batch; /* being collected; NULL: nothing has come in this turn */
-    size_t txns_cap, relations_cap;
-};
 
 /* --- states --- */
 
@@ -100,7 +66,7 @@ static void add(_Atomic uint64_t *n, uint64_t value)
     count(n, atomic_load_explicit(n, memory_order_relaxed) + value);
 }
 
-static void set_state(struct feeder *f, enum feed_state state)
+void feeder_set_state(struct feeder *f, enum feed_state state)
 {
     const char *why = NULL;
     for (size_t i = 0; i < ARRAY_LEN(moves) && !why; i++) {
@@ -109,6 +75,11 @@ static void set_state(struct feeder *f, enum feed_state state)
     assert(why);
     f->state = state;
     count(&f->feed->numbers.state, state);
+}
+
+void feeder_count(_Atomic uint64_t *n)
+{
+    add(n, 1);
 }
 
 static bool is_streaming(const struct feeder *f)
@@ -217,7 +188,7 @@ static void check_ready(struct feeder *f);
 static void stall(struct feeder *f, const struct err *err)
 {
     if (f->state == FEED_STREAMING || f->state == FEED_READY) {
-        set_state(f, FEED_STALLED);
+        feeder_set_state(f, FEED_STALLED);
         replication_pause(f->replication);
     }
     tell_down(f, err->msg);
@@ -230,7 +201,7 @@ static void sync_or_stall(struct feeder *f)
     if (sync_log(f, &err) < 0) {
         stall(f, &err);
     } else if (f->state == FEED_STALLED) {
-        set_state(f, FEED_STREAMING);
+        feeder_set_state(f, FEED_STREAMING);
         feeder_resume(f);
         check_ready(f);
     }
@@ -259,20 +230,21 @@ static void check_ready(struct feeder *f)
         stall(f, &err);
         return;
     }
-    set_state(f, FEED_READY);
+    feeder_set_state(f, FEED_READY);
     f->backoff_ms = BACKOFF_FIRST_MS;
     tell_ready(f);
 }
 
 /* --- the end of a connection --- */
 
-static void wait_for_retry(struct feeder *f, const struct err *why)
+void feeder_wait(struct feeder *f, const struct err *why)
 {
     /* A server that starts or recovers says so (57P03), and will be there in a moment. */
     uint64_t last = strcmp(why->sqlstate, "57P03") == 0 ? BACKOFF_STARTING_MS : BACKOFF_LAST_MS;
+    bool in_use = strcmp(why->sqlstate, "55006") == 0; /* since we asked */
     replication_free(take_ptr(&f->replication));
-    set_state(f, FEED_WAITING);
-    tell_down(f, why->msg);
+    feeder_set_state(f, FEED_WAITING);
+    tell_down(f, in_use ? FEED_IN_USE : why->msg);
     f->last_pid = f->pid ? f->pid : f->last_pid;
     f->pid = 0;
     f->backoff_ms = f->backoff_ms < last ? f->backoff_ms : last;
@@ -280,25 +252,25 @@ static void wait_for_retry(struct feeder *f, const struct err *why)
     f->backoff_ms *= 2;
 }
 
-static void fail(struct feeder *f, const char *what, const struct err *why)
+void feeder_fail(struct feeder *f, const char *what, const struct err *why)
 {
     struct err err = *why;
     err_context(&err, "%s", what);
-    wait_for_retry(f, &err);
+    feeder_wait(f, &err);
 }
 
-static void refuse(struct feeder *f, const char *reason)
+void feeder_refuse(struct feeder *f, const char *reason)
 {
     struct err err = ERR_INIT;
     err_set(&err, ERR_UPSTREAM, "%s", reason);
-    wait_for_retry(f, &err);
+    feeder_wait(f, &err);
 }
 
 static void on_end(void *ctx, const struct login_error *why)
 {
     struct feeder *f = ctx;
     if (!why) {
-        refuse(f, "the database server shuts down");
+        feeder_refuse(f, "the database server shuts down");
         return;
     }
     /* The slot or the publication is not there. If the slot is, the next time, changes between may be lost:
@@ -307,7 +279,7 @@ static void on_end(void *ctx, const struct login_error *why)
     if (is_streaming(f) && strcmp(why->err.sqlstate, "42704") == 0) {
         f->gap = "the publication was missing for a time";
     }
-    wait_for_retry(f, &why->err);
+    feeder_wait(f, &why->err);
 }
 
 /* --- what comes --- */
@@ -319,6 +291,9 @@ static struct event *open_batch(struct feeder *f)
     if (!f->batch) {
         f->batch = new_event(EVENT_BATCH);
         f->txns_cap = f->relations_cap = 0;
+    }
+    if (!f->turn) {
+        f->turn = true;
         loop_defer(f->loop, on_turn_end, f);
     }
     return f->batch;
@@ -409,8 +384,10 @@ static void on_unreadable(struct feeder *f, const struct err *err)
     } else if (err->kind == ERR_UPSTREAM) {
         f->gap = "a row was changed in a table whose replica identity is not FULL";
     }
-    wait_for_retry(f, err);
+    feeder_wait(f, err);
 }
+
+static void hand_on(struct feeder *f);
 
 static void on_data(void *ctx, uint64_t wal_start, struct str bytes)
 {
@@ -419,7 +396,9 @@ static void on_data(void *ctx, uint64_t wal_start, struct str bytes)
     if (assemble_feed(f->assemble, bytes, &err) < 0) {
         on_unreadable(f, &err);
     } else if (f->gap) {
-        refuse(f, f->gap);
+        feeder_refuse(f, f->gap);
+    } else if (f->batch && f->batch->bytes >= FEED_BATCH_BYTES) {
+        hand_on(f);
     }
 }
 
@@ -463,16 +442,21 @@ static void plan_sync(struct feeder *f)
     }
 }
 
-static void on_turn_end(void *ctx)
+static void hand_on(struct feeder *f)
 {
-    struct feeder *f = ctx;
-    if (!f->batch || f->stopped) {
-        return;
-    }
     post_batch(f);
     if (f->state != FEED_STALLED) {
         plan_sync(f);
         check_ready(f);
+    }
+}
+
+static void on_turn_end(void *ctx)
+{
+    struct feeder *f = ctx;
+    f->turn = false;
+    if (f->batch && !f->stopped) {
+        hand_on(f);
     }
 }
 
@@ -517,20 +501,36 @@ static int make_assembler(struct feeder *f, struct err *err)
     return rc;
 }
 
-static void start_stream(struct feeder *f)
+void feeder_begin_at(struct feeder *f, lsn_t start)
+{
+    keep_clear(&f->keep);
+    tell_done(f);
+    note_log(f);
+    if (f->known.system != 0) {
+        struct event *e = new_event(EVENT_RESET);
+        e->reason = mem_strdup(f->gap);
+        feeder_count(&f->feed->numbers.resets);
+        feed_post(f->feed, e);
+    }
+    f->known = f->facts.identity;
+    f->gap = NULL;
+    f->position = start;
+}
+
+void feeder_start_stream(struct feeder *f)
 {
     struct err err;
     bool moved = f->known.timeline != f->facts.identity.timeline;
     /* All that has come must be in the log: the start confirms it. */
     if (sync_log(f, &err) < 0 || (moved && txlog_write(f->feed->log, write_identity, f, &err) < 0) ||
         make_assembler(f, &err) < 0) {
-        wait_for_retry(f, &err);
+        feeder_wait(f, &err);
         return;
     }
     f->known = f->facts.identity;
     f->target = f->facts.server;
     replication_start(f->replication, f->known.slot, FEED_PUBLICATION, f->position);
-    set_state(f, FEED_STREAMING);
+    feeder_set_state(f, FEED_STREAMING);
     if (!f->look) {
         f->look = look_new(f->loop, f->url, f->require_ssl, &f->feed->numbers);
     }
@@ -538,277 +538,11 @@ static void start_stream(struct feeder *f)
     check_ready(f);
 }
 
-/* --- beginning anew --- */
-
-struct anew {
-    const struct feeder *f;
-    lsn_t start;
-    const struct pg_result *history;
-};
-
-static int write_anew(void *ctx, struct txlog *log, struct err *err)
-{
-    const struct anew *a = ctx;
-    return txlog_reset(log, &a->f->facts.identity, a->start, err) < 0
-               ? -1
-               : history_put_rows(log, a->history, a->start, err);
-}
-
-static void on_committed(void *ctx, const struct pg_result *result)
-{
-    struct feeder *f = ctx;
-    if (!result->ok) {
-        fail(f, "cannot end the transaction that read the history", &result->err);
-        return;
-    }
-    start_stream(f);
-}
-
-static void tell_reset(struct feeder *f)
-{
-    struct event *e = new_event(EVENT_RESET);
-    e->reason = mem_strdup(f->gap);
-    add(&f->feed->numbers.resets, 1);
-    feed_post(f->feed, e);
-}
-
-static void on_history(void *ctx, const struct pg_result *result)
-{
-    struct feeder *f = ctx;
-    struct err err;
-    struct anew a = {f, f->facts.confirmed, result};
-    if (!result->ok) {
-        fail(f, "cannot read the history of migrations", &result->err);
-        return;
-    }
-    if (txlog_write(f->feed->log, write_anew, &a, &err) < 0) {
-        wait_for_retry(f, &err);
-        return;
-    }
-    keep_clear(&f->keep);
-    tell_done(f);
-    note_log(f);
-    if (f->known.system != 0) {
-        tell_reset(f);
-    }
-    f->known = f->facts.identity;
-    f->gap = NULL;
-    f->position = a.start;
-    replication_query(f->replication, "COMMIT", on_committed, f);
-}
-
-static void on_created(void *ctx, const struct pg_result *result)
-{
-    struct feeder *f = ctx;
-    if (!result->ok) {
-        fail(f, "cannot create the replication slot", &result->err);
-        return;
-    }
-    if (result->rows != 1 || !lsn_parse(pg_result_get(result, 0, 1), &f->facts.confirmed)) {
-        refuse(f, "the server does not say where the replication slot begins");
-        return;
-    }
-    replication_query(f->replication, history_sql, on_history, f);
-}
-
-static void on_begun(void *ctx, const struct pg_result *result)
-{
-    struct feeder *f = ctx;
-    char sql[256];
-    if (!result->ok) {
-        fail(f, "cannot create the replication slot", &result->err);
-        return;
-    }
-    snprintf(sql, sizeof sql, "CREATE_REPLICATION_SLOT \"%s\" LOGICAL pgoutput USE_SNAPSHOT",
-             f->facts.identity.slot);
-    replication_query(f->replication, sql, on_created, f);
-}
-
-/* The history is read in the slot's own snapshot: what is not in it comes in the stream. */
-static void create_slot(struct feeder *f)
-{
-    replication_query(f->replication, "BEGIN READ ONLY ISOLATION LEVEL REPEATABLE READ", on_begun, f);
-}
-
-static void on_dropped(void *ctx, const struct pg_result *result)
-{
-    struct feeder *f = ctx;
-    if (!result->ok) {
-        fail(f, "cannot drop the replication slot", &result->err);
-        return;
-    }
-    create_slot(f);
-}
-
-static void begin_anew(struct feeder *f)
-{
-    char sql[256];
-    set_state(f, FEED_CREATING);
-    if (!f->facts.has_slot) {
-        create_slot(f);
-        return;
-    }
-    snprintf(sql, sizeof sql, "DROP_REPLICATION_SLOT \"%s\"", f->facts.identity.slot);
-    replication_query(f->replication, sql, on_dropped, f);
-}
-
-/* --- asking --- */
-
-static void decide(struct feeder *f)
-{
-    const char *reason;
-    lsn_t position = f->position;
-    switch (feed_decide(&f->facts, &f->known, position, &reason)) {
-    case FEED_REFUSED:
-        refuse(f, reason);
-        break;
-    case FEED_RESUME:
-        if (!f->gap) {
-            start_stream(f);
-            break;
-        }
-        begin_anew(f);
-        break;
-    case FEED_ANEW:
-        f->gap = reason;
-        begin_anew(f);
-        break;
-    }
-}
-
-static void on_timeline(void *ctx, const struct pg_result *result)
-{
-    struct feeder *f = ctx;
-    if (!result->ok && strcmp(result->err.sqlstate, "08006") == 0) {
-        return; /* on_end() follows */
-    }
-    f->facts.forked = result->ok && result->rows == 1
-                          ? feed_fork(pg_result_get(result, 0, 1), f->known.timeline)
-                          : 0; /* nobody knows */
-    decide(f);
-}
-
-/* Of a standby that was promoted the log may hold more than it ever had. */
-static void ask_timeline(struct feeder *f)
-{
-    char sql[64];
-    f->facts.forked = UINT64_MAX;
-    if (f->known.system != f->facts.identity.system || f->known.timeline == f->facts.identity.timeline) {
-        decide(f);
-        return;
-    }
-    snprintf(sql, sizeof sql, "TIMELINE_HISTORY %u", f->facts.identity.timeline);
-    replication_query(f->replication, sql, on_timeline, f);
-}
-
-enum {
-    ASKED_DATABASE,
-    ASKED_SERVER,
-    ASKED_XID,
-    ASKED_STANDBY,
-    ASKED_PUBLICATION,
-    ASKED_PID,
-    ASKED_NAME,
-    ASKED_SLOT,
-    ASKED_ELSEWHERE,
-    ASKED_ACTIVE,
-    ASKED_ACTIVE_PID,
-    ASKED_LOST,
-    ASKED_CONFIRMED,
-};
-static const char asked_sql[] =
-    "SELECT d.oid, CASE WHEN pg_is_in_recovery() THEN '0/0' ELSE pg_current_wal_flush_lsn() END,"
-    " pg_snapshot_xmin(pg_current_snapshot()), pg_is_in_recovery(),"
-    " EXISTS (SELECT FROM pg_publication WHERE pubname = '" FEED_PUBLICATION "'), pg_backend_pid(),"
-    " n.name, s.slot_name IS NOT NULL, s.datoid IS DISTINCT FROM d.oid, s.active, s.active_pid,"
-    " s.wal_status = 'lost', s.confirmed_flush_lsn"
-    " FROM pg_database d, LATERAL (SELECT CASE d.oid WHEN %u THEN '%s' ELSE '%s' END AS name) n"
-    " LEFT JOIN pg_replication_slots s ON s.slot_name = n.name WHERE d.datname = current_database()";
-
-static void on_asked(void *ctx, const struct pg_result *result);
-
-/* A database that was renamed keeps its slot: that is named for ever. */
-static void ask(struct feeder *f)
-{
-    char sql[sizeof asked_sql + 3 * FEED_SLOT];
-    bool same_server = f->known.system == f->facts.identity.system;
-    snprintf(sql, sizeof sql, asked_sql, same_server ? f->known.database : 0, f->known.slot,
-             f->facts.identity.slot);
-    replication_query(f->replication, sql, on_asked, f);
-}
-
-static void read_facts(struct feeder *f, const struct pg_result *r)
-{
-    struct feed_facts *facts = &f->facts;
-    f->xid = pg_result_u64(r, 0, ASKED_XID);
-    f->pid = (uint32_t)pg_result_u64(r, 0, ASKED_PID);
-    facts->identity.database = (uint32_t)pg_result_u64(r, 0, ASKED_DATABASE);
-    snprintf(facts->identity.slot, sizeof facts->identity.slot, "%s", pg_result_cstr(r, 0, ASKED_NAME));
-    facts->is_standby = pg_result_is_true(r, 0, ASKED_STANDBY);
-    facts->has_slot = pg_result_is_true(r, 0, ASKED_SLOT);
-    facts->is_elsewhere = facts->has_slot && pg_result_is_true(r, 0, ASKED_ELSEWHERE);
-    facts->is_active = pg_result_is_true(r, 0, ASKED_ACTIVE);
-    facts->is_own = f->last_pid && pg_result_u64(r, 0, ASKED_ACTIVE_PID) == f->last_pid;
-    facts->is_lost = pg_result_is_true(r, 0, ASKED_LOST);
-    if (!lsn_parse(pg_result_get(r, 0, ASKED_SERVER), &facts->server)) {
-        facts->server = 0;
-    }
-    if (!lsn_parse(pg_result_get(r, 0, ASKED_CONFIRMED), &facts->confirmed)) {
-        facts->confirmed = 0;
-    }
-}
-
-static void on_published(void *ctx, const struct pg_result *result)
-{
-    struct feeder *f = ctx;
-    if (!result->ok) {
-        fail(f, "cannot make the publication", &result->err);
-        return;
-    }
-    f->published = true;
-    ask(f);
-}
-
-static void on_asked(void *ctx, const struct pg_result *result)
-{
-    struct feeder *f = ctx;
-    if (!result->ok || result->rows != 1) {
-        fail(f, "cannot look for the replication slot", &result->err);
-        return;
-    }
-    read_facts(f, result);
-    if (f->facts.is_standby || pg_result_is_true(result, 0, ASKED_PUBLICATION)) {
-        ask_timeline(f);
-    } else if (f->published) {
-        refuse(f, "publication " FEED_PUBLICATION " does not exist");
-    } else {
-        replication_query(f->replication, "SELECT busbar.publish_all()", on_published, f);
-    }
-}
-
-enum { SYSTEM_ID, SYSTEM_TIMELINE, SYSTEM_POSITION, SYSTEM_DATABASE };
-
-static void on_identified(void *ctx, const struct pg_result *result)
-{
-    struct feeder *f = ctx;
-    if (!result->ok || result->rows != 1) {
-        fail(f, "cannot ask which server this is", &result->err);
-        return;
-    }
-    f->facts.identity.system = pg_result_u64(result, 0, SYSTEM_ID);
-    f->facts.identity.timeline = (uint32_t)pg_result_u64(result, 0, SYSTEM_TIMELINE);
-    feed_slot_name(pg_result_get(result, 0, SYSTEM_DATABASE), f->facts.identity.slot);
-    ask(f);
-}
+/* --- a connection --- */
 
 static void on_up(void *ctx)
 {
-    struct feeder *f = ctx;
-    set_state(f, FEED_ASKING);
-    add(&f->feed->numbers.connects, 1);
-    f->facts = (struct feed_facts){0};
-    f->published = false;
-    replication_query(f->replication, "IDENTIFY_SYSTEM", on_identified, f);
+    feeder_ask(ctx);
 }
 
 static const struct replication_events replication_events = {
@@ -875,7 +609,7 @@ static void open_log(struct feeder *f)
     }
     count(&f->feed->numbers.position, f->position);
     note_log(f);
-    set_state(f, FEED_CONNECTING);
+    feeder_set_state(f, FEED_CONNECTING);
     if (keep_is_waiting(&f->keep)) {
         sync_after(f, FEED_SYNC_MS);
     }
@@ -888,7 +622,7 @@ static void on_retry(void *ctx)
     if (f->state == FEED_OPENING) {
         open_log(f);
     } else {
-        set_state(f, FEED_CONNECTING);
+        feeder_set_state(f, FEED_CONNECTING);
         connect(f);
     }
 }

@@ -184,6 +184,7 @@ static void drop_rows(struct client *c)
         oplog_end(&c->rows.log);
     }
     delivery_unref(take_ptr(&c->rows.out));
+    buf_deinit(&c->rows.frame);
     c->rows = (struct encode_rows){0};
     c->begun = false;
 }

@@ -128,7 +128,7 @@ void encode_row(struct encode_rows *r, const struct table *table, const struct v
     struct str tag = STR(ORIGIN "@0");
     const struct table_frame *f = table_frame(&r->model->frames, &r->encoder->ids, table);
     if (!r->open) {
-        oplog_start(&r->log, r->out, &r->encoder->frame);
+        oplog_start(&r->log, r->out, &r->frame);
         r->open = true;
     }
     if (r->gone) {

@@ -31,6 +31,7 @@ struct encode_rows {
     struct model *model;
     struct delivery *out;
     struct oplog log;
+    struct buf frame; /* its own: rows come over many turns of the loop, transactions in between */
     bool gone;
     bool open; /* a frame has been begun */
 };

@@ -131,8 +131,8 @@ static void deliver(struct flow *s, const struct view_ops *ops)
 static void on_read_failed(void *ctx, enum read_failure how, const struct err *err)
 {
     struct flow *s = ctx;
-    read_free(take_ptr(&s->read));
     log_warning(NULL, "sync: rows that move into view cannot be read: %s", err->msg);
+    read_free(take_ptr(&s->read)); /* and err with it */
     lose_clients(s, how == READ_REFUSED, "rows cannot be read");
 }
 

@@ -134,7 +134,7 @@ struct marker_wait *marker_wait(struct marker *m, marker_fn fn, void *ctx)
     w->fn = fn;
     w->ctx = ctx;
     add(&m->next, w);
-    if (!m->sent) {
+    if (!m->sent && !m->query) {
         send_next(m);
     }
     return w;

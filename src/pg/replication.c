@@ -357,7 +357,9 @@ static void read_stream(struct replication *r)
         }
     }
     if (still_reading(r)) {
-        timer_start(r->more, 0);
+        /* Not 0: libuv (before 1.45) would run that timer at once, and nothing else while data keeps coming.
+         */
+        timer_start(r->more, 1);
     }
 }
 

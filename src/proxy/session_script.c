@@ -34,6 +34,12 @@ static bool hides_change(const struct session *s, const struct statement *st)
     return !s->guarded && may_change_schema(st->kind);
 }
 
+/* What the name of a prepared statement stands for ends with the answer to this very statement. */
+static bool forgets_name(const struct session *s, const struct statement *st)
+{
+    return st->kind == STATEMENT_DEALLOCATE && s->statements.n > 0;
+}
+
 /* True when some statement needs more than to be sent, or ends what a batch without its Sync has begun. */
 static bool needs_us(const struct session *s)
 {
@@ -44,7 +50,7 @@ static bool needs_us(const struct session *s)
     for (size_t i = 0; i < s->script->n; i++) {
         const struct statement *st = &s->script->statements[i];
         bool ends = st->kind == STATEMENT_COMMIT || st->kind == STATEMENT_PREPARE_TRANSACTION;
-        if (wants_transaction(st) || st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY ||
+        if (wants_transaction(st) || st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY || forgets_name(s, st) ||
             (ends && (unseen || must_prove(s)))) {
             return true;
         }
@@ -506,6 +512,7 @@ static void run_piece(struct session *s)
     case STATEMENT_ALONE:
     case STATEMENT_DO:
     case STATEMENT_CALL:
+    case STATEMENT_DEALLOCATE:
         run_plain_pieces(s);
         return;
     }
@@ -623,7 +630,8 @@ static bool needs_no_drain(const struct session *s)
     }
     for (size_t i = 0; i < s->script->n; i++) {
         const struct statement *st = &s->script->statements[i];
-        if (wants_transaction(st) || st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY || hides_change(s, st)) {
+        if (wants_transaction(st) || st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY || hides_change(s, st) ||
+            forgets_name(s, st)) {
             return false;
         }
     }

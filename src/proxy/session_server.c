@@ -12,6 +12,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "sql/classify.h"
 #include "wire/message.h"
 
 /* What becomes of the message at hand. */
@@ -210,14 +211,37 @@ static void forget_statements(struct session *s)
     s->statements = kept;
 }
 
+static struct str statement_behind(struct session *s, const struct answer *a);
+
+/* One name: but not if a Parse that came behind has given it anew, as above. */
+static void forget_statement(struct session *s, struct str text)
+{
+    CLEANUP(arena_deinit) struct arena arena = ARENA_INIT;
+    struct str name = text.p ? classify_deallocated(&arena, text, s->std_strings) : text;
+    if (!name.p) {
+        return;
+    }
+    for (uint32_t i = 0; s->undos > 0 && i < s->answers.n; i++) {
+        const struct answer *a = answers_at(&s->answers, i);
+        if (answer_undoes(a) && special_names_equal(a->special->text, name)) {
+            special_unref(take_ptr(&a->special->previous));
+            return;
+        }
+    }
+    special_map_set(&s->statements, name, NULL);
+}
+
 static enum verdict on_command_complete(struct session *s, struct str frame)
 {
     struct answer *a = answers_front(&s->answers);
     if (!a) {
         return PASS;
     }
-    if (forgets_statements(body_of(frame))) {
+    struct str tag = body_of(frame);
+    if (forgets_statements(tag)) {
         forget_statements(s);
+    } else if (s->statements.n > 0 && str_starts_with(tag, STR("DEALLOCATE"))) {
+        forget_statement(s, statement_behind(s, a));
     }
     enum verdict v = a->action == ACTION_HIDDEN ? DROP : show_tag(s, a, frame);
     if (a->action == ACTION_SCRIPT) {

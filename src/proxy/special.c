@@ -74,6 +74,11 @@ static struct str key_of(struct str name)
     return (struct str){name.p, name.n < MAP_KEY ? name.n : MAP_KEY};
 }
 
+bool special_names_equal(struct str a, struct str b)
+{
+    return str_eq(key_of(a), key_of(b));
+}
+
 static size_t bucket_of(const struct special_map *m, struct str name)
 {
     uint64_t h = 14695981039346656037u; /* FNV-1a */

@@ -39,6 +39,7 @@ struct special_map {
     size_t cap, n;
 };
 
+bool special_names_equal(struct str a, struct str b);
 void special_map_deinit(struct special_map *m);
 struct special *special_map_get(const struct special_map *m,
                                 struct str name); /* borrowed; NULL: an ordinary one */

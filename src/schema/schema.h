@@ -135,7 +135,7 @@ struct schema {
 void schema_deinit(struct schema *s); /* frees; may run twice; *s is empty and usable afterwards */
 
 enum schema_outcome {
-    SCHEMA_UNCHANGED = 0, /* the op says what is already so: an equal enum again, an index already gone */
+    SCHEMA_UNCHANGED = 0, /* the op says what is already so: an equal enum again, a table already gone */
     SCHEMA_CHANGED = 1,
 };
 

@@ -195,6 +195,31 @@ static void look_prepare(struct arena *a, struct statement *s, struct lex *l)
     }
 }
 
+/* DEALLOCATE [PREPARE] name | ALL; l is behind the first word. */
+static struct str deallocated(struct arena *a, struct lex *l)
+{
+    struct token name = lex_next(l), next = lex_peek(l);
+    if (token_is_word(&name, "prepare") && token_is_name(&next)) {
+        name = next;
+    }
+    bool one = token_is_name(&name) && !token_is_word(&name, "all");
+    return one ? sql_unquote(a, &name) : (struct str){NULL, 0};
+}
+
+static void look_deallocate(struct arena *a, struct statement *s, struct lex *l)
+{
+    if (deallocated(a, l).p) {
+        s->kind = STATEMENT_DEALLOCATE;
+    }
+}
+
+struct str classify_deallocated(struct arena *a, struct str text, bool std_strings)
+{
+    struct lex l = lex_init(text, std_strings);
+    struct token first = lex_next(&l);
+    return token_is_word(&first, "deallocate") ? deallocated(a, &l) : (struct str){NULL, 0};
+}
+
 static bool name_is(struct arena *a, const struct token *t, const char *name)
 {
     return token_is_name(t) && str_eq(sql_unquote(a, t), str_c(name));
@@ -283,6 +308,7 @@ static const struct {
     {"savepoint", STATEMENT_SAVEPOINT, NULL},
     {"release", STATEMENT_SAVEPOINT, NULL},
     {"prepare", STATEMENT_PLAIN, look_prepare},
+    {"deallocate", STATEMENT_PLAIN, look_deallocate},
     {"create", STATEMENT_DDL, look_create_drop},
     {"drop", STATEMENT_DDL, look_create_drop},
     {"alter", STATEMENT_DDL, look_alter},

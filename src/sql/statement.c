@@ -22,7 +22,7 @@ static const char *const plain_words[LONGEST_PLAIN + 1] = {
     [6] = "selectinsertupdatedeletevaluesnotifylistenvacuumrevoke",
     [7] = "executepreparedeclareexplaindiscardanalyzeanalyserefresh",
     [8] = "truncateunlisten",
-    [10] = "deallocatecheckpoint",
+    [10] = "checkpoint",
 };
 
 static bool is_plain_word(struct str word)
@@ -339,6 +339,8 @@ const char *statement_kind_name(enum statement_kind kind)
         return "call";
     case STATEMENT_ELECTRIFY:
         return "electrify";
+    case STATEMENT_DEALLOCATE:
+        return "deallocate";
     case STATEMENT_DDLX:
         return "ddlx";
     }

@@ -23,8 +23,9 @@ enum statement_kind {
     STATEMENT_ALONE, /* not in a transaction block (PreventInTransactionBlock), no DDL on tables */
     STATEMENT_DO,
     STATEMENT_CALL,
-    STATEMENT_ELECTRIFY, /* CALL electric.electrify(…), electric.enable(…), electric.disable(…) */
-    STATEMENT_DDLX,      /* ELECTRIC …, ALTER TABLE … ENABLE | DISABLE ELECTRIC */
+    STATEMENT_ELECTRIFY,  /* CALL electric.electrify(…), electric.enable(…), electric.disable(…) */
+    STATEMENT_DEALLOCATE, /* of one name */
+    STATEMENT_DDLX,       /* ELECTRIC …, ALTER TABLE … ENABLE | DISABLE ELECTRIC */
 };
 
 struct statement {

@@ -127,40 +127,50 @@ static int first_fault(struct sift *s, size_t *out)
 
 /* --- what depends on it --- */
 
-typedef bool table_fn(struct sift *s, const char *key, const struct entry *e);
+/* drops: the operation takes the table from clients. */
+typedef bool table_fn(struct sift *s, const char *key, const struct entry *e, bool drops);
 
-static bool hold(struct sift *s, const char *key, const struct entry *e)
+static bool hold(struct sift *s, const char *key, const struct entry *e, bool drops)
 {
+    (void)drops;
     json_object_set_new_nocheck(s->held, key, json_stringn_nocheck(e->version.p, e->version.n));
     return false;
 }
 
-static bool is_held(struct sift *s, const char *key, const struct entry *e)
+/* A table that is dropped waits no more, whatever clients had of it. If the entry must be left out for
+ * another one all the same, it is held again. */
+static bool is_held(struct sift *s, const char *key, const struct entry *e, bool drops)
 {
     (void)e;
+    if (drops) {
+        json_object_del(s->held, key);
+    }
     return json_object_get(s->held, key) != NULL;
 }
 
-static bool with_table(struct sift *s, json_t *schema, json_t *name, const struct entry *e, table_fn *fn)
+static bool with_table(struct sift *s, json_t *schema, json_t *name, const struct entry *e, bool drops,
+                       table_fn *fn)
 {
     if (!json_is_string(schema) || !json_is_string(name)) {
         return false;
     }
-    return fn(s, arena_printf(s->a, "%s\n%s", json_string_value(schema), json_string_value(name)), e);
+    return fn(s, arena_printf(s->a, "%s\n%s", json_string_value(schema), json_string_value(name)), e, drops);
 }
 
 static bool with_op_tables(struct sift *s, json_t *op, bool references, const struct entry *e, table_fn *fn)
 {
     json_t *table = json_object_get(op, "table"), *key;
+    const char *kind = json_string_value(json_object_get(op, "op"));
+    bool drops = kind && strcmp(kind, "drop_table") == 0;
     size_t i;
-    bool found = json_is_object(table)
-                     ? with_table(s, json_object_get(table, "schema"), json_object_get(table, "name"), e, fn)
-                     : with_table(s, json_object_get(op, "schema"), table, e, fn);
+    bool found = json_is_object(table) ? with_table(s, json_object_get(table, "schema"),
+                                                    json_object_get(table, "name"), e, drops, fn)
+                                       : with_table(s, json_object_get(op, "schema"), table, e, drops, fn);
     if (references) {
         json_array_foreach(json_object_get(table, "foreign_keys"), i, key)
         {
-            found |=
-                with_table(s, json_object_get(key, "ref_schema"), json_object_get(key, "ref_table"), e, fn);
+            found |= with_table(s, json_object_get(key, "ref_schema"), json_object_get(key, "ref_table"), e,
+                                false, fn);
         }
     }
     return found;

@@ -20,8 +20,8 @@ struct history_fault {
 /*
  * Leaves a migration out when SQLite or a renderer does not take it after those before it, and when it
  * changes, or refers to, a table that one left out would have changed: clients could not follow such a table
- * any more. Faults in the history's order, in `a`. Returns 0; -1 when nothing can be said (ERR_LIMIT: too
- * long for a proof).
+ * any more, until it is dropped. Faults in the history's order, in `a`. Returns 0; -1 when nothing can be
+ * said (ERR_LIMIT: too long for a proof).
  *
  * Blocks for as long as some proofs (dialect/proof.h); keeps nothing, so any thread will do.
  */

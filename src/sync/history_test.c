@@ -83,6 +83,16 @@ static void what_refers_to_a_table_left_out_is_left_out(void **state)
         "1 2 4");
 }
 
+static void a_table_that_is_dropped_waits_no_more(void **state)
+{
+    const char *drop = fx_drop_table(&arena, "a"), *bad = add("a", "id"), *fine = add("a", "x");
+    assert_string_equal(LEFT_OUT(create("a", NULL), bad, fine, drop, create("a", NULL), fine), "2 3");
+    /* Nor does one that clients never had. */
+    assert_string_equal(LEFT_OUT("{}", drop, create("a", NULL), fine), "1");
+    /* It waits again for the next one that is left out. */
+    assert_string_equal(LEFT_OUT(create("a", NULL), bad, drop, create("a", NULL), bad, fine), "2 5 6");
+}
+
 static void a_missing_table_is_its_own_fault_alone(void **state)
 {
     const char *key = fx_foreign_key(&arena, "k", "\"ref\"", "nowhere", "\"id\"", "aa");
@@ -124,6 +134,7 @@ int main(void)
         cmocka_unit_test_teardown(what_is_no_operation_is_left_out, tear_down),
         cmocka_unit_test_teardown(later_changes_of_its_table_are_left_out_too, tear_down),
         cmocka_unit_test_teardown(what_refers_to_a_table_left_out_is_left_out, tear_down),
+        cmocka_unit_test_teardown(a_table_that_is_dropped_waits_no_more, tear_down),
         cmocka_unit_test_teardown(a_missing_table_is_its_own_fault_alone, tear_down),
         cmocka_unit_test_teardown(all_of_a_version_goes, tear_down),
         cmocka_unit_test_teardown(the_number_of_trials_is_bounded, tear_down),

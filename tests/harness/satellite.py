@@ -595,6 +595,9 @@ class Satellite:
         made.ParseFromString(answer.message)
         return made
 
+    def answered(self, number):
+        return number in self._responses
+
     def rpc(self, method, request, timeout=TIMEOUT):
         return self.response(self.request(method, request), timeout)
 
