@@ -321,6 +321,7 @@ class World:
         how = self.rng.choice(["kill -9", "kill -9", "SIGTERM"])
         self.say(f"busbar: {how}")
         if how == "SIGTERM":
+            self.busbar.wait_ready()
             assert self.busbar.stop() == 0
         else:
             self.busbar.kill()
@@ -389,7 +390,7 @@ def test_model():
         world.start()
         world.run()
     except BaseException as error:
-        log = world.busbar.log()[-3000:] if world.busbar else ""
+        log = world.busbar.log()[-6000:] if world.busbar else ""
         events = "\n".join(world.events)
         raise AssertionError(f"BUSBAR_SYNC_SEED={SEED} BUSBAR_SYNC_STEPS={STEPS}, at step {world.step}: {error}\n--- steps:\n{events}\n--- busbar's log:\n{log}") from error
     finally:

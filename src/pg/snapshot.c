@@ -19,6 +19,7 @@
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum state { NEW, CONNECTING, IDLE, TAKING, RELEASING, HELD, COPY_SENT, COPYING, COPIED, FAILED };
 
@@ -120,12 +121,25 @@ static void fail(struct pg_snapshot *s, const struct err *err, bool lost)
     loop_post(s->loop, tell_failure, s);
 }
 
+/* Classes of SQLSTATEs that say what the server thinks of the query itself. Others (it stops, has no memory,
+ * was told to cancel) pass. */
+static bool is_verdict(const char *sqlstate)
+{
+    static const char *const classes[] = {"0A", "22", "42", "54", "XX"};
+    for (size_t i = 0; sqlstate && i < ARRAY_LEN(classes); i++) {
+        if (strncmp(sqlstate, classes[i], 2) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void fail_from(struct pg_snapshot *s, const PGresult *result)
 {
     struct err err;
     const char *sqlstate = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
     const char *message = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
-    bool lost = PQstatus(s->conn) == CONNECTION_BAD || !sqlstate;
+    bool lost = PQstatus(s->conn) == CONNECTION_BAD || !is_verdict(sqlstate);
     err_set_sqlstate(&err, ERR_UPSTREAM, sqlstate ? sqlstate : "08006", "%s",
                      message ? message : PQerrorMessage(s->conn));
     fail(s, &err, lost);
