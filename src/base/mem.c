@@ -51,7 +51,9 @@ void *mem_alloc_array(size_t count, size_t size)
 char *mem_strndup(const char *s, size_t n)
 {
     char *copy = mem_alloc(n + 1);
-    memcpy(copy, s, n);
+    if (n > 0) { /* s may be NULL then */
+        memcpy(copy, s, n);
+    }
     copy[n] = '\0';
     return copy;
 }

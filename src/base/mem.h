@@ -12,7 +12,7 @@ void *mem_zalloc(size_t size); /* zeroed */
 void *mem_realloc(void *p, size_t size);
 void *mem_alloc_array(size_t count, size_t size); /* aborts on overflow of the product */
 char *mem_strdup(const char *s);
-char *mem_strndup(const char *s, size_t n); /* copies n bytes and adds a NUL */
+char *mem_strndup(const char *s, size_t n); /* copies n bytes and adds a NUL; s may be NULL when n is 0 */
 
 /* Overwrites a secret so that the compiler cannot drop the write. */
 void mem_wipe(void *p, size_t n);
