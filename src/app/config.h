@@ -72,6 +72,18 @@ struct config_auth {
     char *ns, *iss, *aud; /* NULL when not set */
 };
 
+/* For the release tasks. Lists have an entry a line. Texts are NULL when not set. */
+struct config_release {
+    char *proxy_url, *config_file;
+    char *repos, *paths, *source, *prefixes, *lock;
+    char *to, *to_exclusive, *file;
+    unsigned step; /* 0: not set */
+    bool all, data, strict, dry_run, emit_forward, once, force, quiet, log_sql, exit_code;
+    uint64_t lock_wait_ms, lock_timeout_ms;
+    unsigned lock_retries;
+    int format, action;
+};
+
 struct config {
     struct config_database database;
     struct config_proxy proxy;
@@ -97,8 +109,9 @@ struct config {
         bool markdown;
     } show;
     struct {
-        bool adopt, json;
+        bool adopt, json; /* json: of status and plan too */
     } check;
+    struct config_release release;
 };
 
 #define CONFIG_INIT \

@@ -53,6 +53,32 @@ enum option_id {
     OPT_MARKDOWN,
     OPT_ADOPT,
     OPT_JSON,
+    OPT_PROXY_URL,
+    OPT_RELEASE_CONFIG,
+    OPT_REPO,
+    OPT_MIGRATIONS_PATH,
+    OPT_MIGRATION_SOURCE,
+    OPT_PREFIX,
+    OPT_MIGRATION_LOCK,
+    OPT_LOCK_WAIT,
+    OPT_LOCK_TIMEOUT,
+    OPT_LOCK_RETRIES,
+    OPT_ALL,
+    OPT_STEP,
+    OPT_TO,
+    OPT_TO_EXCLUSIVE,
+    OPT_DATA_MIGRATIONS,
+    OPT_STRICT_ORDER,
+    OPT_DRY_RUN,
+    OPT_EMIT_FORWARD,
+    OPT_FILE,
+    OPT_ONCE,
+    OPT_FORCE,
+    OPT_ACTION,
+    OPT_FORMAT,
+    OPT_QUIET,
+    OPT_LOG_SQL,
+    OPT_EXIT_CODE,
     OPT_PUBLISHER_HOST,
     OPT_PUBLISHER_PORT,
     OPT_TELEMETRY,
@@ -91,6 +117,7 @@ enum option_group {
     GROUP_SYNC,
     GROUP_LOG,
     GROUP_CLUSTER,
+    GROUP_RELEASE,
     GROUP_OUTPUT,
     GROUP_IGNORED,
     GROUP_COUNT,
@@ -102,6 +129,18 @@ enum {
     FOR_DEV = 2,
     FOR_SHOW_CONFIG = 4,
     FOR_CHECK = 8,
+    FOR_MIGRATE = 16,
+    FOR_ROLLBACK = 32,
+    FOR_STATUS = 64,
+    FOR_PLAN = 128,
+    FOR_SEED = 256,
+    FOR_NEW = 512,
+    FOR_DUMP = 1024,
+    FOR_LOAD = 2048,
+    FOR_REPAIR = 4096,
+    /* The release tasks: what they are not told here they ask libpq for (app/config.c). */
+    FOR_RELEASE = FOR_MIGRATE | FOR_ROLLBACK | FOR_STATUS | FOR_PLAN | FOR_SEED | FOR_NEW | FOR_DUMP |
+                  FOR_LOAD | FOR_REPAIR,
     FOR_ALL = FOR_SERVE | FOR_DEV | FOR_SHOW_CONFIG | FOR_CHECK,
 };
 
@@ -127,6 +166,7 @@ struct option {
     bool secret;                  /* never printed; NAME_FILE names a file that holds it */
     bool reloads;                 /* SIGHUP may change it (app/reload.h) */
     bool empty_is_unset;
+    bool repeats;     /* a TYPE_TEXT flag given again adds a line */
     const char *help; /* one or two sentences */
     const char *hint; /* for a faulty value: what is allowed, or an example */
 };

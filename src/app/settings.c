@@ -40,7 +40,14 @@ static void set(char **text, enum setting_source *source, struct str new_text, e
 
 void settings_set(struct settings *s, enum option_id id, struct str text, enum setting_source source)
 {
-    set(&s->of[id].text, &s->of[id].source, text, source);
+    struct setting *setting = &s->of[id];
+    if (options[id].repeats && setting->source == source && source == SOURCE_FLAG) {
+        CLEANUP(buf_deinit) struct buf both = BUF_INIT(1024 * 1024);
+        buf_printf(&both, "%s\n%.*s", setting->text, STR_ARG(text));
+        set(&setting->text, &setting->source, buf_str(&both), source);
+        return;
+    }
+    set(&setting->text, &setting->source, text, source);
 }
 
 void settings_set_file(struct settings *s, enum option_id id, struct str path, enum setting_source source)

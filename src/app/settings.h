@@ -32,7 +32,8 @@ struct faults;
 
 void settings_deinit(struct settings *s); /* wipes; may run twice */
 
-/* Keeps the text when nothing of a later source is there; a second flag replaces the first. */
+/* Keeps the text when nothing of a later source is there; a second flag replaces the first, or follows it on
+ * a line of its own (option.repeats). */
 void settings_set(struct settings *s, enum option_id id, struct str text, enum setting_source source);
 
 /* The same for NAME_FILE. */
