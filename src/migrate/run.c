@@ -171,6 +171,9 @@ static struct place find_place(const struct run *r, const struct sync_answer *a,
 static const char *hint_for(const struct run *r, const struct pg_result *result)
 {
     const char *state = result->err.sqlstate;
+    if (r->s->self_blocked) {
+        return "put -- busbar: lock=off into the head of the file, or name the tables";
+    }
     if (strcmp(state, "25001") == 0) {
         return "put -- busbar: transaction=off into the head of the file";
     }
@@ -186,6 +189,7 @@ static void report_error(struct run *r, const struct sync_answer *a, struct plac
     memcpy(r->s->sqlstate, a->result.err.sqlstate, sizeof r->s->sqlstate);
     const char *what = session_is_interrupted() ? "interrupted"
                        : r->s->timed_out        ? "its timeout is over"
+                       : r->s->self_blocked     ? "it waits for the migrators' lock, which we hold ourselves"
                                                 : a->result.err.msg;
     if (place.statement < r->n) {
         struct str sql = r->items[place.statement].text;
@@ -312,21 +316,6 @@ static int wrapped(struct run *r, size_t i, struct sync_answer *a)
     return rc < 0 && sync_is_up(r->s->run) && roll_back(r) < 0 ? -1 : rc;
 }
 
-static int bare(struct run *r, size_t i, struct sync_answer *a)
-{
-    CLEANUP(buf_deinit) struct buf sql = BUF_INIT(TEXT_LIMIT);
-    buf_put_str(&sql, r->items[i].text);
-    r->s->deadline_ms = r->options->timeout_ms;
-    int rc = sync_script(r->s->run, buf_cstr(&sql), a);
-    r->s->deadline_ms = 0;
-    buf_reset(&sql);
-    if (rc == 0 && !sync_in_transaction(r->s->run)) {
-        history_put_done(&sql, r->s, r->m->version, i + 1);
-        rc = mark(r, &sql);
-    }
-    return rc;
-}
-
 /* The schemas' names and the index's, of one that is there and not valid; NULL when there is none. */
 static const char *find_invalid(struct run *r, struct str name)
 {
@@ -354,20 +343,39 @@ static int check_valid(struct run *r, const struct statement *st, struct sync_an
     return -1;
 }
 
+static int bare(struct run *r, size_t i, struct sync_answer *a)
+{
+    CLEANUP(buf_deinit) struct buf sql = BUF_INIT(TEXT_LIMIT);
+    buf_put_str(&sql, r->items[i].text);
+    r->s->deadline_ms = r->options->timeout_ms;
+    int rc = sync_script(r->s->run, buf_cstr(&sql), a);
+    r->s->deadline_ms = 0;
+    buf_reset(&sql);
+    if (rc == 0 && r->items[i].kind == STATEMENT_DDL_INDEX_CONCURRENTLY) {
+        rc = check_valid(r, &r->items[i], a);
+    }
+    if (rc == 0 && !sync_in_transaction(r->s->run)) {
+        history_put_done(&sql, r->s, r->m->version, i + 1);
+        rc = mark(r, &sql);
+    }
+    return rc;
+}
+
 static int step(struct run *r, size_t i)
 {
     const struct statement *st = &r->items[i];
     report_sql(r->s->report, st->text);
+    bool wrap = can_be_wrapped(r, st);
     for (unsigned attempt = 0;; attempt++) {
         CLEANUP(sync_answer_deinit) struct sync_answer a = {.context = ""};
-        bool wrap = can_be_wrapped(r, st);
         r->s->blocker[0] = '\0';
         int rc = wrap ? wrapped(r, i, &a) : bare(r, i, &a);
-        if (rc == 0 && st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY) {
-            rc = check_valid(r, st, &a);
-        }
         if (rc == 0) {
             return 0;
+        }
+        if (wrap && strcmp(a.result.err.sqlstate, "25001") == 0) {
+            wrap = false; /* VACUUM and its like: only the server knows them all */
+            continue;
         }
         if (!sync_is_up(r->s->run) || !wrap || !wait_for_retry(r, &a, attempt)) {
             CLEANUP(buf_deinit) struct buf sql = BUF_INIT(TEXT_LIMIT);

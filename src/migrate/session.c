@@ -93,6 +93,7 @@ void session_look_for_blocker(struct session *s)
     char text[sizeof s->blocker];
     if (ask_monitor(s, blocker_sql, text, sizeof text) && strcmp(text, s->blocker) != 0) {
         memcpy(s->blocker, text, sizeof text);
+        s->self_blocked |= strstr(text, s->application_name) != NULL;
         report_progress(s->report, "waiting for %s", s->blocker);
     }
 }
@@ -103,6 +104,7 @@ static bool keep_on(void *ctx, unsigned waited_ms)
     char progress[256];
     if (waited_ms < s->watched_ms) {
         s->watched_ms = 0; /* another statement */
+        s->self_blocked = false;
     }
     if (waited_ms >= WATCH_AFTER_MS && waited_ms - s->watched_ms >= WATCH_EVERY_MS) {
         s->watched_ms = waited_ms;
@@ -112,7 +114,7 @@ static bool keep_on(void *ctx, unsigned waited_ms)
         }
     }
     s->timed_out = s->deadline_ms && waited_ms > s->deadline_ms;
-    return !s->timed_out && !session_is_interrupted();
+    return !s->timed_out && !s->self_blocked && !session_is_interrupted();
 }
 
 static void on_notice(void *ctx, const char *severity, const char *message)

@@ -35,6 +35,7 @@ struct session {
     /* Of the statement that runs: */
     uint64_t deadline_ms; /* when it is cancelled, after it was sent; 0: never */
     bool timed_out;
+    bool self_blocked; /* it waits for our own lock, as VACUUM of all tables does */
     bool monitor_failed;
     unsigned watched_ms;
     char blocker[512]; /* who was last seen in its way; "" nobody */

@@ -32,7 +32,8 @@ static int look_at_all(struct place *p)
     for (size_t i = 0; i < p->entries.n; i++) {
         const struct entry *e = &p->entries.items[i];
         if (e->broken) {
-            return refuse(p, e, "stopped half-way",
+            bool killed = e->row->state == HISTORY_RUNNING;
+            return refuse(p, e, killed ? "was killed while it ran" : "stopped half-way",
                           arena_printf(&p->arena, "busbar repair %" PRIu64, e->version));
         }
         if (e->edited) {
@@ -40,6 +41,16 @@ static int look_at_all(struct place *p)
         }
     }
     return 0;
+}
+
+/* One that is half-way may be at work: under the lock it is not. */
+static bool any_broken(const struct place *p)
+{
+    bool any = false;
+    for (size_t i = 0; i < p->entries.n; i++) {
+        any |= p->entries.items[i].broken;
+    }
+    return any;
 }
 
 static int look_at_work(struct place *p, const struct work *w)
@@ -143,11 +154,8 @@ static int migrate(struct place *p)
         return TASK_FAILED;
     }
     struct work w = select_work(p);
-    bool writes = w.n > 0 || (!p->session.standby && !p->session.has_source);
-    if (look_at_all(p) < 0 || (writes && place_begin_writing(p) < 0)) {
-        return TASK_FAILED;
-    }
-    if (w.n && place_read(p) < 0) {
+    bool writes = w.n > 0 || any_broken(p) || (!p->session.standby && !p->session.has_source);
+    if (writes && (place_begin_writing(p) < 0 || place_read(p) < 0)) {
         return TASK_FAILED;
     }
     w = select_work(p); /* while we waited for the lock another may have done it */
