@@ -69,7 +69,7 @@ static int rollback(struct place *p)
     }
     for (size_t i = 0; i < n; i++) {
         if (session_is_interrupted() ||
-            run_migration(&p->session, &p->task->run, items[i]->file, true, true) < 0) {
+            run_migration(&p->session, &p->task->run, items[i]->file, RUN_DOWN | RUN_DURABLE) < 0) {
             if (is_for_clients(p->session.sqlstate)) {
                 offer_forward(p, items[i]->file);
             }

@@ -183,12 +183,11 @@ static void put_up(struct buf *out, const struct session *s, const struct migrat
     put_facts(out, s, m, "up", "up", statements);
     buf_printf(out, ", %zu, pg_catalog.clock_timestamp(), %s", statements, duration);
     put_facts_tail(out, s);
-    buf_put_c(out, ")");
-    put_replace(out);
-    buf_put_c(out, ";\n");
+    buf_put_byte(out, ')');
 }
 
-void history_put_up(struct buf *out, const struct session *s, const struct migration *m, size_t statements)
+void history_put_up(struct buf *out, const struct session *s, const struct migration *m, size_t statements,
+                    bool fresh)
 {
     bool alone = !m->text.up_options.transaction;
     put_version(out, s, m->version);
@@ -196,6 +195,10 @@ void history_put_up(struct buf *out, const struct session *s, const struct migra
     put_up(out, s, m, statements,
            alone ? "NULL"
                  : "(extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.now()) * 1000)::bigint");
+    if (!fresh) {
+        put_replace(out);
+    }
+    buf_put_c(out, ";\n");
 }
 
 void history_put_accepted(struct buf *out, const struct session *s, const struct migration *m)
@@ -203,6 +206,8 @@ void history_put_accepted(struct buf *out, const struct session *s, const struct
     put_version(out, s, m->version);
     buf_put_c(out, " ON CONFLICT DO NOTHING;\n");
     put_up(out, s, m, 0, "0");
+    put_replace(out);
+    buf_put_c(out, ";\n");
 }
 
 static void put_where(struct buf *out, const struct session *s, uint64_t version)

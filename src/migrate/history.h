@@ -17,8 +17,10 @@ MUST_USE int history_create(struct session *s);
 /* All rows, sorted by version, in the arena. Reads only; tables that are not there are empty. */
 MUST_USE int history_read(struct session *s, struct arena *a, struct history_row **out, size_t *out_n);
 
-/* Statements for the text of a transaction; each ends with ';'. `statements`: how many the migration has. */
-void history_put_up(struct buf *out, const struct session *s, const struct migration *m, size_t statements);
+/* Statements for the text of a transaction; each ends with ';'. statements: how many the migration has.
+ * fresh: there is no row of ours that would have to be replaced. */
+void history_put_up(struct buf *out, const struct session *s, const struct migration *m, size_t statements,
+                    bool fresh);
 void history_put_down(struct buf *out, const struct session *s, uint64_t version);
 
 /* The same for one that runs outside a transaction: begun (or gone on with), a statement done, failed, and

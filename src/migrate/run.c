@@ -22,7 +22,7 @@ struct run {
     struct session *s;
     const struct run_options *o;
     const struct migration *m;
-    bool down, durable;
+    bool down, durable, fresh;
     const char *tail; /* instead of our rows; NULL: our rows */
     struct str text;
     unsigned line; /* where the text begins in its file */
@@ -252,7 +252,7 @@ static void put_rows(const struct run *r, struct buf *out)
     } else if (r->down) {
         history_put_down(out, r->s, r->m->version);
     } else {
-        history_put_up(out, r->s, r->m, r->n);
+        history_put_up(out, r->s, r->m, r->n, r->fresh);
     }
 }
 
@@ -447,10 +447,11 @@ static int run(struct run *r, size_t from)
     return 0;
 }
 
-int run_migration(struct session *s, const struct run_options *o, const struct migration *m, bool down,
-                  bool durable)
+int run_migration(struct session *s, const struct run_options *o, const struct migration *m, unsigned how)
 {
-    CLEANUP(run_deinit) struct run r = {.s = s, .o = o, .m = m, .down = down, .durable = durable};
+    CLEANUP(run_deinit)
+    struct run r = {.s = s, .o = o, .m = m, .down = how & RUN_DOWN, .durable = how & RUN_DURABLE};
+    r.fresh = (how & RUN_FRESH) && m->text.up_options.transaction;
     return prepare(&r) < 0 ? -1 : run(&r, 0);
 }
 

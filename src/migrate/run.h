@@ -21,12 +21,16 @@ struct run_options {
 /* Refuses what cannot be run the way its file wants, before anything is run. -1 was reported. */
 MUST_USE int run_check(struct session *s, const struct migration *m, bool down);
 
-/*
- * -1 was reported. durable: the COMMIT waits for the disk. Only the last of a run needs to: what is written
- * after it is on disk only together with all before it.
- */
+enum {
+    RUN_DOWN = 1,    /* the way back */
+    RUN_DURABLE = 2, /* the COMMIT waits for the disk. Only the last of a run needs to: what is written after
+                        it is on disk only together with all before it */
+    RUN_FRESH = 4,   /* our own table has no row of it: a plain INSERT will do */
+};
+
+/* how: RUN_ bits. -1 was reported. */
 MUST_USE int run_migration(struct session *s, const struct run_options *o, const struct migration *m,
-                           bool down, bool durable);
+                           unsigned how);
 
 /* Runs m's up section in a transaction that ends with `tail` (statements with their ';') in the place of a
  * row in the migration table. -1 was reported. */

@@ -105,7 +105,7 @@ static int is_up_by_now(struct place *p, uint64_t version, bool *out)
 static int run_without_lock(struct place *p, const struct migration *m)
 {
     migrator_lock_release(&p->session);
-    return run_migration(&p->session, &p->task->run, m, false, true) < 0
+    return run_migration(&p->session, &p->task->run, m, RUN_DURABLE) < 0
                ? -1
                : migrator_lock_take(&p->session, p->task->lock_wait_ms);
 }
@@ -132,7 +132,8 @@ static int run_one(struct place *p, const struct work *w, size_t i, bool *was_fr
                        "run it again");
         return -1;
     }
-    return run_migration(&p->session, &p->task->run, m, false, !is_relaxed(w, i));
+    unsigned how = is_relaxed(w, i) ? 0 : RUN_DURABLE;
+    return run_migration(&p->session, &p->task->run, m, how | (w->items[i]->row ? 0 : RUN_FRESH));
 }
 
 static int run_all(struct place *p, const struct work *w)
