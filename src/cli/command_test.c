@@ -182,7 +182,7 @@ static void markdown_has_every_variable(void **state)
     assert_false(out.overflow);
     for (int id = 0; id < OPTION_COUNT; id++) {
         char cell[128];
-        snprintf(cell, sizeof cell, "`%s`", options[id].variable ? options[id].variable : options[id].flag);
+        snprintf(cell, sizeof cell, "`%s", options[id].variable ? options[id].variable : options[id].flag);
         assert_non_null(strstr(buf_cstr(&out), cell));
     }
 }

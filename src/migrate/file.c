@@ -154,8 +154,8 @@ static int read_marker(struct parser *p, struct str line)
     }
     if (p->marked) {
         size_t end = offset;
-        while (end > p->start && p->text.p[end - 1] != '\n') {
-            end--;
+        while (end > p->start && strchr(" \t-", p->text.p[end - 1])) {
+            end--; /* the comment's own dashes */
         }
         end_section(p, end);
     }
