@@ -2,8 +2,6 @@
 """busbar migrate beside others: two at once, Ecto, a session in the way, a killed one, a pooler in between, a standby."""
 
 import signal
-import subprocess
-import threading
 
 import psycopg
 import pytest
@@ -11,7 +9,6 @@ import pytest
 from harness.certificates import Certificates
 from harness.pooler import Pooler
 from harness.postgres import Postgres
-from harness.process import clean_environment
 from harness.release import Project
 from harness.wait import wait_until
 

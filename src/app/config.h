@@ -79,7 +79,7 @@ struct config_release {
     char *to, *to_exclusive, *file;
     unsigned step; /* 0: not set */
     bool all, data, strict, dry_run, emit_forward, once, force, quiet, log_sql, exit_code;
-    uint64_t lock_wait_ms, lock_timeout_ms;
+    uint64_t database_wait_ms, lock_wait_ms, lock_timeout_ms;
     unsigned lock_retries;
     int format, action;
 };

@@ -291,6 +291,10 @@ const struct option options[OPTION_COUNT] = {
                             .help =
                                 "How migrators keep out of each other's way: table as Ecto does, advisory, "
                                 "advisory:KEY, or off."},
+    [OPT_DATABASE_WAIT] = {"BUSBAR_DATABASE_WAIT", "--database-wait", "TIME", TYPE_DURATION, GROUP_RELEASE,
+                           FOR_RELEASE & ~FOR_NEW, .value = "0", .min = 0, .max = DAY_MS,
+                           .field = FIELD(release.database_wait_ms),
+                           .help = "How long to wait for a database that does not accept connections yet."},
     [OPT_LOCK_WAIT] = {"BUSBAR_LOCK_WAIT", "--lock-wait", "TIME", TYPE_DURATION, GROUP_RELEASE,
                        FOR_MIGRATE | FOR_ROLLBACK | FOR_SEED | FOR_LOAD | FOR_REPAIR, .value = "5min",
                        .min = 0, .max = DAY_MS, .field = FIELD(release.lock_wait_ms),

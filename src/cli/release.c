@@ -57,6 +57,7 @@ static struct task make_task(const struct call *call)
         .emit_forward = c->emit_forward,
         .once = c->once,
         .force = c->force,
+        .database_wait_ms = c->database_wait_ms,
         .lock_wait_ms = c->lock_wait_ms,
         .run = {.lock_timeout_ms = c->lock_timeout_ms, .lock_retries = c->lock_retries},
         .repair = (enum task_repair)c->action,

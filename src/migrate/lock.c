@@ -109,6 +109,28 @@ static int poll_lock(struct session *s, uint64_t wait_ms)
     }
 }
 
+/* A lock in another database than the one that is migrated would keep nobody out. */
+static int check_same_database(struct session *s)
+{
+    static const char sql[] = "SELECT (SELECT system_identifier FROM pg_control_system())::text || '/' ||"
+                              " (SELECT oid FROM pg_database WHERE datname = current_database())::text";
+    CLEANUP(sync_answer_deinit) struct sync_answer run = {0};
+    CLEANUP(sync_answer_deinit) struct sync_answer lock = {0};
+    if (!s->repo->url || !s->repo->proxy_url) {
+        return 0;
+    }
+    if (session_query(s, s->run, sql, NULL, 0, &run, "PROXY_URL") < 0 ||
+        session_query(s, s->lock, sql, NULL, 0, &lock, "DATABASE_URL") < 0) {
+        return -1;
+    }
+    if (!str_eq(pg_result_get(&run.result, 0, 0), pg_result_get(&lock.result, 0, 0))) {
+        report_failure(s->report, "DATABASE_URL and PROXY_URL lead to two databases", NULL,
+                       "PROXY_URL names the proxy in front of DATABASE_URL");
+        return -1;
+    }
+    return 0;
+}
+
 int migrator_lock_take(struct session *s, uint64_t wait_ms)
 {
     if (s->repo->lock == REPO_LOCK_NONE || migrator_lock_is_held(s)) {
@@ -118,7 +140,7 @@ int migrator_lock_take(struct session *s, uint64_t wait_ms)
     if (session_connect(s, repo_look_url(s->repo), &s->lock) < 0) {
         return -1;
     }
-    int rc = poll_lock(s, wait_ms);
+    int rc = check_same_database(s) < 0 ? -1 : poll_lock(s, wait_ms);
     if (rc < 0) {
         sync_close(take_ptr(&s->lock));
     }

@@ -69,7 +69,7 @@ static int visit(struct task *t, const struct repo *repo, const char *prefix, bo
 {
     struct place p = {.task = t};
     int status = TASK_FAILED;
-    if (session_open(&p.session, repo, prefix, &t->report) == 0) {
+    if (session_open(&p.session, repo, prefix, t->database_wait_ms, &t->report) == 0) {
         p.session.place =
             several ? arena_printf(&p.arena, "%s%s%s", repo->name, prefix ? "." : "", prefix ? prefix : "")
                     : NULL;

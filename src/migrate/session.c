@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WATCH_AFTER_MS = 500, WATCH_EVERY_MS = 1000, SLEEP_STEP_MS = 50 };
+enum { WATCH_AFTER_MS = 500, WATCH_EVERY_MS = 1000, SLEEP_STEP_MS = 50, CONNECT_EVERY_MS = 500 };
 
 static const char look_sql[] =
     "SELECT coalesce(current_setting('busbar.session', true), '') <> '',"
@@ -133,9 +133,14 @@ int session_connect(struct session *s, const char *url, struct sync_connection *
                                    .keep_on = keep_on,
                                    .notice = on_notice,
                                    .ctx = s};
-    if (sync_open(&options, out, &err) < 0) {
-        report_failure(s->report, err.msg, NULL, NULL);
-        return -1;
+    for (uint64_t waited = 0; sync_open(&options, out, &err) < 0; waited += CONNECT_EVERY_MS) {
+        if (waited == 0 && s->wait_ms) {
+            report_warning(s->report, "waiting for the database: %s", err.msg);
+        }
+        if (waited >= s->wait_ms || !session_sleep(CONNECT_EVERY_MS)) {
+            report_failure(s->report, err.msg, NULL, NULL);
+            return -1;
+        }
     }
     return 0;
 }
@@ -201,9 +206,10 @@ static void name_ourselves(struct session *s)
                    : arena_printf(&s->arena, "%lu@%s", (unsigned long)geteuid(), host);
 }
 
-int session_open(struct session *s, const struct repo *repo, const char *prefix, struct report *report)
+int session_open(struct session *s, const struct repo *repo, const char *prefix, uint64_t wait_ms,
+                 struct report *report)
 {
-    *s = (struct session){.repo = repo, .prefix = prefix, .report = report};
+    *s = (struct session){.repo = repo, .prefix = prefix, .wait_ms = wait_ms, .report = report};
     name_ourselves(s);
     return session_connect(s, repo_run_url(repo), &s->run) < 0 ? -1 : look(s);
 }

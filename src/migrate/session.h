@@ -21,6 +21,7 @@ struct session {
     struct sync_connection *run;
     struct sync_connection *monitor;
     struct sync_connection *lock;
+    uint64_t wait_ms;          /* for a database that is not there yet */
     char application_name[64]; /* unlike any other's: how the monitor finds us behind a pooler */
     /* What was found: */
     bool proxied; /* the connection is the migrations proxy's */
@@ -42,8 +43,9 @@ struct session {
     char sqlstate[6];  /* of the last migration that failed */
 };
 
-/* Connects and looks. *s is fit for session_close() in any case; a failure was reported. */
-MUST_USE int session_open(struct session *s, const struct repo *repo, const char *prefix,
+/* Connects, trying for wait_ms while nothing accepts connections, and looks. *s is fit for session_close() in
+ * any case; a failure was reported. */
+MUST_USE int session_open(struct session *s, const struct repo *repo, const char *prefix, uint64_t wait_ms,
                           struct report *report);
 void session_close(struct session *s); /* may run twice */
 

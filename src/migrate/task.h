@@ -27,7 +27,7 @@ struct task {
     struct target target;
     bool has_target;
     bool data, strict, exit_code, emit_forward, once, force;
-    uint64_t lock_wait_ms;
+    uint64_t database_wait_ms, lock_wait_ms;
     struct run_options run;
     enum task_repair repair;
     const char *file;     /* seed, dump, load */
