@@ -61,7 +61,7 @@ def slow(project, kind):
 
 
 @pytest.mark.parametrize("pooled", [False, True])
-@pytest.mark.parametrize("lock", ["table", "advisory", "advisory:4711"])
+@pytest.mark.parametrize("lock", ["table", "advisory"])
 @pytest.mark.parametrize("kind", ["schema", "data", "concurrently"])
 def test_two_at_once(project, sql, request, database, cluster, kind, lock, pooled):
     if pooled:

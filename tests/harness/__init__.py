@@ -13,5 +13,7 @@ One module a concern:
 - ``wire``      ``Wire``: a raw client, for what a driver will not send
 - ``relay``     ``Relay``: stands in between, records, stalls and cuts at a chosen message
 - ``electric``  what a migration left behind: commands, versions, electrified tables
+- ``release``   ``Project``: a folder with migrations, and the release tasks run in it
+- ``pooler``    ``Pooler``: PgBouncer in transaction mode
 - ``web``       HTTP, the zip of /api/migrations, protobuf and Prometheus text
 """
