@@ -2,6 +2,7 @@
 """busbar migrate, rollback, status, new: the thin path and its options, on a real PostgreSQL."""
 
 import json
+import os
 import re
 
 import pytest
@@ -44,6 +45,10 @@ def test_new_migrate_status_rollback(project, sql):
     with open(project.path(made), "w", encoding="utf-8") as file:
         file.write("-- migrate:up\nCREATE TABLE test_table1 (id int);\n-- migrate:down\nDROP TABLE test_table1;\n")
     version = int(made.split("/")[-1][:14])
+    others = [project.run("new", "more").ok().out.strip() for _ in range(3)]
+    assert len({os.path.basename(path)[:14] for path in [made, *others]}) == 4
+    for path in others:
+        os.unlink(project.path(path))
     assert f"down      {version}  add_test_table1" in project.run("status").ok().out
     assert not exists(sql, "schema_migrations"), "status writes nothing"
     out = project.run("migrate").ok().out

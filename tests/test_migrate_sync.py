@@ -53,6 +53,17 @@ def test_an_electrified_table_without_the_proxy(project, ledger):
     assert ledger.version_names == [str(V1)]
 
 
+def test_without_event_triggers(project, ledger, cluster, database):
+    """Where the role may not make them, nothing in the database would refuse: Busbar does."""
+    project.run("migrate", "--step", "1").ok()
+    for name in ledger.column("SELECT evtname FROM pg_event_trigger WHERE evtname LIKE 'busbar%%'"):
+        ledger.execute(f"DROP EVENT TRIGGER {name}")
+    del project.env["PROXY_URL"]
+    done = project.run("migrate").failed()
+    assert "a table is open for sync" in done.err and "PROXY_URL" in done.err
+    assert ledger.columns("items") == ["id", "value"]
+
+
 def test_rollback_that_clients_cannot_follow(project, ledger):
     project.run("migrate").ok()
     done = project.run("rollback", "--repo", "default", "--to", str(V2)).failed()

@@ -561,7 +561,8 @@ static void every_row_is_complete(void **state)
         assert_true(!o->flag || strncmp(o->flag, "--", 2) == 0);
         for (int other = 0; other < id; other++) {
             bool together = o->commands & options[other].commands;
-            assert_false(together && o->flag && options[other].flag && strcmp(o->flag, options[other].flag) == 0);
+            assert_false(together && o->flag && options[other].flag &&
+                         strcmp(o->flag, options[other].flag) == 0);
         }
     }
 }

@@ -3,9 +3,9 @@
 #include "app/files.h"
 #include "migrate/place.h"
 
+#include <glob.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <unistd.h>
 
 static const char skeleton[] = "-- migrate:up\n\n\n-- migrate:down\n\n";
 
@@ -27,6 +27,17 @@ static int put_name(struct buf *out, const char *name)
     return out->n && !out->overflow ? 0 : -1;
 }
 
+/* Two made within a second. */
+static bool is_taken(struct arena *a, const char *folder, uint64_t version)
+{
+    glob_t found;
+    int rc = glob(arena_printf(a, "%s/%" PRIu64 "[_.]*", folder, version), 0, NULL, &found);
+    if (rc == 0) {
+        globfree(&found);
+    }
+    return rc == 0;
+}
+
 static int create(struct task *t, struct arena *a, const struct repo *repo, struct err *err)
 {
     char path[PATH_MAX];
@@ -37,12 +48,12 @@ static int create(struct task *t, struct arena *a, const struct repo *repo, stru
     if (put_name(&name, t->argument) < 0) {
         return err_set(err, ERR_INPUT, "a name has letters and digits, at most 200");
     }
-    if (path_printf(path, sizeof path, err, "%s/%" PRIu64 "_%s.sql", folder, place_new_version(),
-                    buf_cstr(&name)) < 0) {
-        return -1;
+    uint64_t version = place_new_version();
+    while (is_taken(a, folder, version)) {
+        version++;
     }
-    if (access(path, F_OK) == 0) {
-        return err_set(err, ERR_INPUT, "%s is there already", path);
+    if (path_printf(path, sizeof path, err, "%s/%" PRIu64 "_%s.sql", folder, version, buf_cstr(&name)) < 0) {
+        return -1;
     }
     if (folder_make(folder, 0777, err) < 0 || file_write(path, 0666, str_c(skeleton), err) < 0) {
         return -1;

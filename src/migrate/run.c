@@ -74,8 +74,25 @@ static unsigned line_at(const struct run *r, size_t offset)
     return line;
 }
 
+/* Whether a name in it is that of a table which must not be changed here. */
+static bool names_electrified(struct run *r, const struct statement *st)
+{
+    struct lex lex = lex_init(st->text, true);
+    bool ddl = st->kind == STATEMENT_DDL || st->kind == STATEMENT_DDL_INDEX_CONCURRENTLY;
+    for (struct token t = lex_next(&lex); ddl && r->s->electrified_n && t.kind != TOKEN_END;
+         t = lex_next(&lex)) {
+        struct str name = token_is_name(&t) ? sql_unquote(&r->arena, &t) : STR("");
+        for (size_t i = 0; i < r->s->electrified_n; i++) {
+            if (str_eq(name, str_c(r->s->electrified[i]))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* What is wrong with one statement, NULL for nothing. */
-static const char *fault_of(const struct run *r, const struct statement *st, const char **out_hint)
+static const char *fault_of(struct run *r, const struct statement *st, const char **out_hint)
 {
     bool ddlx = st->kind == STATEMENT_DDLX || st->kind == STATEMENT_ELECTRIFY;
     *out_hint = "put -- busbar: transaction=off into the head of the file";
@@ -86,6 +103,9 @@ static const char *fault_of(const struct run *r, const struct statement *st, con
         return "CONCURRENTLY cannot run in a transaction";
     }
     *out_hint = "set PROXY_URL to the URL of the migrations proxy: it captures what clients must get";
+    if (names_electrified(r, st)) {
+        return "a table is open for sync, and a change made here would not reach its clients";
+    }
     if (ddlx && !r->s->proxied) {
         return "statements about sync are carried out by Busbar's migrations proxy, and this is the database "
                "itself";
@@ -127,6 +147,11 @@ size_t run_put_settings(struct buf *out, const struct session *s, uint64_t lock_
 {
     size_t n = 1;
     buf_printf(out, "SET LOCAL lock_timeout = %" PRIu64 ";\n", lock_timeout_ms);
+    if (s->notices_death) {
+        buf_put_c(out,
+                  "SET LOCAL client_connection_check_interval = 2000;\n"); /* kill -9 of us ends it soon */
+        n++;
+    }
     if (timeout_ms) {
         buf_printf(out, "SET LOCAL statement_timeout = %" PRIu64 ";\n", timeout_ms);
         n++;

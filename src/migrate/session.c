@@ -17,7 +17,7 @@ static const char look_sql[] =
     "SELECT coalesce(current_setting('busbar.session', true), '') <> '',"
     " to_regclass('busbar.electrified') IS NOT NULL,"
     " EXISTS (SELECT FROM pg_event_trigger WHERE evtname LIKE 'busbar%'),"
-    " pg_is_in_recovery(), s.name, n.nspname IS NOT NULL,"
+    " pg_is_in_recovery(), version() LIKE '%linux%', s.name, n.nspname IS NOT NULL,"
     " to_regclass(format('%I.%I', s.name, $2::text)) IS NOT NULL,"
     " to_regclass(format('%I.busbar_migrations', s.name)) IS NOT NULL"
     " FROM (SELECT coalesce($1::text, (SELECT c.relnamespace::regnamespace::text FROM pg_class c"
@@ -174,6 +174,24 @@ static void note_names(struct session *s)
     s->facts = arena_printf(&s->arena, "%s.\"busbar_migrations\"", schema);
 }
 
+/* Without event triggers a change made beside the proxy would go unseen. */
+static int look_for_electrified(struct session *s)
+{
+    CLEANUP(sync_answer_deinit) struct sync_answer a = {0};
+    if (!s->service || s->guarded || s->proxied) {
+        return 0;
+    }
+    if (session_query(s, s->run, "SELECT DISTINCT table_name FROM electric.electrified", NULL, 0, &a,
+                      "cannot look for tables that are open for sync") < 0) {
+        return -1;
+    }
+    s->electrified = arena_alloc_array(&s->arena, a.result.rows + 1, sizeof *s->electrified);
+    for (size_t i = 0; i < a.result.rows; i++) {
+        s->electrified[s->electrified_n++] = arena_strdup(&s->arena, pg_result_cstr(&a.result, i, 0));
+    }
+    return 0;
+}
+
 static int look(struct session *s)
 {
     const char *params[] = {s->prefix, s->repo->source};
@@ -181,16 +199,16 @@ static int look(struct session *s)
     if (session_query(s, s->run, look_sql, params, 2, &a, "cannot look at the database") < 0) {
         return -1;
     }
-    bool *const found[] = {&s->proxied, &s->service, &s->guarded, &s->standby};
+    bool *const found[] = {&s->proxied, &s->service, &s->guarded, &s->standby, &s->notices_death};
     for (size_t i = 0; i < ARRAY_LEN(found); i++) {
         *found[i] = pg_result_is_true(&a.result, 0, i);
     }
-    s->schema = arena_strdup(&s->arena, pg_result_cstr(&a.result, 0, 4));
-    s->has_schema = pg_result_is_true(&a.result, 0, 5);
-    s->has_source = pg_result_is_true(&a.result, 0, 6);
-    s->has_facts = pg_result_is_true(&a.result, 0, 7);
+    s->schema = arena_strdup(&s->arena, pg_result_cstr(&a.result, 0, 5));
+    s->has_schema = pg_result_is_true(&a.result, 0, 6);
+    s->has_source = pg_result_is_true(&a.result, 0, 7);
+    s->has_facts = pg_result_is_true(&a.result, 0, 8);
     note_names(s);
-    return 0;
+    return look_for_electrified(s);
 }
 
 static void name_ourselves(struct session *s)

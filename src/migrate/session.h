@@ -26,8 +26,11 @@ struct session {
     /* What was found: */
     bool proxied; /* the connection is the migrations proxy's */
     bool service; /* schema busbar is installed */
-    bool guarded; /* … with event triggers */
-    bool standby; /* reads only */
+    bool guarded; /* … with event triggers, which refuse to change tables that are open for sync here */
+    const char **electrified; /* names of such tables where nothing else would refuse it */
+    size_t electrified_n;
+    bool standby;       /* reads only */
+    bool notices_death; /* the server can look whether we are still there while it works */
     bool has_schema, has_source, has_facts;
     const char *schema;
     const char *source; /* quoted: "schema"."schema_migrations" */

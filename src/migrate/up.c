@@ -132,7 +132,7 @@ static int run_one(struct place *p, const struct work *w, size_t i, bool *was_fr
                        "run it again");
         return -1;
     }
-    unsigned how = is_relaxed(w, i) ? 0 : RUN_DURABLE;
+    unsigned how = !*was_free && is_relaxed(w, i) ? 0 : RUN_DURABLE; /* the next may prove to be up */
     return run_migration(&p->session, &p->task->run, m, how | (w->items[i]->row ? 0 : RUN_FRESH));
 }
 
