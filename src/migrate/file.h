@@ -2,11 +2,12 @@
 /*
  * What stands in a migration file, and in its name. Pure.
  *
- *   20210718153339_add_items.sql              -- migrate:up … -- migrate:down …   (without a marker all of it
- * is up) 20210718153339.add_items.up.sql           with 20210718153339.add_items.down.sql beside it; _ may
- * stand for the first dot 20210718153339_add_items.exs              Ecto's own: known by name, never run
+ *   20210718153339_add_items.sql        -- migrate:up … -- migrate:down …  (without a marker all of it is up)
+ *   20210718153339.add_items.up.sql     with 20210718153339.add_items.down.sql beside it
+ *   20210718153339_add_items.exs        Ecto's own: known by name, never run
  *
- * Options stand in a comment line before the first statement of the file or of a section:
+ * Version and name are parted by _ or a dot. Options stand in a comment line before the first statement of
+ * the file or of a section:
  *
  *   -- busbar: transaction=off, lock=off, timeout=30s
  *

@@ -3,7 +3,7 @@
 
 #include "base/buf.h"
 #include "migrate/forward.h"
-#include "migrate/index_name.h"
+#include "migrate/index_target.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -87,22 +87,31 @@ static void test_select(void **state)
     arena_deinit(&s.arena);
 }
 
-static void test_index_name(void **state)
+static void test_index_target(void **state)
 {
     static const struct {
-        const char *sql, *name;
+        const char *sql, *name, *table; /* name NULL: none */
+        bool qualified;
     } rows[] = {
-        {"CREATE INDEX CONCURRENTLY i ON t (a)", "i"},
-        {"create unique index concurrently if not exists \"I i\" on t (a)", "I i"},
-        {"CREATE INDEX CONCURRENTLY ON t (a)", ""},
-        {"CREATE INDEX i ON t (a)", ""},
-        {"DROP INDEX CONCURRENTLY i", ""},
-        {"", ""},
+        {"CREATE INDEX CONCURRENTLY i ON t (a)", "i", "t", false},
+        {"create unique index concurrently if not exists \"I i\" on only \"S\" . \"T\" using btree (a)",
+         "I i", "\"S\" . \"T\"", true},
+        {"CREATE INDEX CONCURRENTLY ON t (a)", NULL, NULL, false},
+        {"CREATE INDEX CONCURRENTLY i", NULL, NULL, false},
+        {"CREATE INDEX CONCURRENTLY i ON", NULL, NULL, false},
+        {"CREATE INDEX i ON t (a)", NULL, NULL, false},
+        {"DROP INDEX CONCURRENTLY i", NULL, NULL, false},
+        {"", NULL, NULL, false},
     };
     struct arena a = ARENA_INIT;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct str name = index_name(&a, str_c(rows[i].sql));
-        assert_true(str_eq(name, str_c(rows[i].name)));
+        struct index_target t;
+        assert_int_equal(index_target_parse(&a, str_c(rows[i].sql), &t), rows[i].name != NULL);
+        if (rows[i].name) {
+            assert_string_equal(t.name.p, rows[i].name);
+            assert_string_equal(t.table.p, rows[i].table);
+            assert_int_equal(t.qualified, rows[i].qualified);
+        }
     }
     arena_deinit(&a);
 }
@@ -124,6 +133,6 @@ static void test_forward(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_merge), cmocka_unit_test(test_select),
-                                       cmocka_unit_test(test_index_name), cmocka_unit_test(test_forward)};
+                                       cmocka_unit_test(test_index_target), cmocka_unit_test(test_forward)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

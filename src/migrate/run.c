@@ -3,7 +3,7 @@
 
 #include "base/limits.h"
 #include "migrate/history.h"
-#include "migrate/index_name.h"
+#include "migrate/index_target.h"
 #include "sql/quote.h"
 #include "sql/statement.h"
 
@@ -341,30 +341,36 @@ static int wrapped(struct run *r, size_t i, struct sync_answer *a)
     return rc < 0 && sync_is_up(r->s->run) && roll_back(r) < 0 ? -1 : rc;
 }
 
-/* The schemas' names and the index's, of one that is there and not valid; NULL when there is none. */
-static const char *find_invalid(struct run *r, struct str name)
+static const char invalid_sql[] =
+    "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = "
+    "c.relnamespace"
+    " JOIN pg_index i ON i.indexrelid = c.oid WHERE c.relname = $1 AND NOT i.indisvalid AND i.indrelid ="
+    " coalesce(CASE WHEN $3::text IS NOT NULL THEN to_regclass(quote_ident($3) || '.' || $2) END, "
+    "to_regclass($2))";
+
+/* The index that the statement names, with its schema, if it is there and not valid; NULL when it is not. */
+static const char *find_invalid(struct run *r, struct str statement)
 {
-    const char *params[] = {name.p};
+    struct index_target t;
     CLEANUP(sync_answer_deinit) struct sync_answer a = {0};
-    int rc = session_query(
-        r->s, r->s->run,
-        "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = "
-        "c.relnamespace JOIN pg_index i ON i.indexrelid = c.oid WHERE c.relname = $1 AND NOT i.indisvalid",
-        params, 1, &a, "cannot look at the index");
+    if (!index_target_parse(&r->arena, statement, &t)) {
+        return NULL;
+    }
+    const char *params[] = {t.name.p, t.table.p, t.qualified ? NULL : r->s->prefix};
+    int rc = session_query(r->s, r->s->run, invalid_sql, params, 3, &a, "cannot look at the index");
     return rc == 0 && a.result.rows ? arena_strdup(&r->arena, pg_result_cstr(&a.result, 0, 0)) : NULL;
 }
 
 /* IF NOT EXISTS takes the ruins of an earlier attempt for the index. */
 static int check_valid(struct run *r, const struct statement *st, struct sync_answer *a)
 {
-    struct str name = index_name(&r->arena, st->text);
-    const char *invalid = name.n ? find_invalid(r, arena_str(&r->arena, name)) : NULL;
+    const char *invalid = find_invalid(r, st->text);
     if (!invalid) {
         return 0;
     }
-    pg_result_fail(
-        &a->result, "55000",
-        arena_printf(&r->arena, "the index %s is there and not valid: an earlier attempt left it", invalid));
+    const char *text =
+        arena_printf(&r->arena, "the index %s is there and not valid: an earlier attempt left it", invalid);
+    pg_result_fail(&a->result, "55000", text);
     return -1;
 }
 
@@ -436,7 +442,7 @@ static int outside_transaction(struct run *r, size_t from)
         return -1;
     }
     for (size_t i = from; i < r->n; i++) {
-        if (step(r, i) < 0) {
+        if (session_is_interrupted() || step(r, i) < 0) {
             report_warning(r->s->report,
                            "what ran before is kept; busbar repair %" PRIu64 " says how to go on",
                            r->m->version);
@@ -507,8 +513,7 @@ int run_drop_invalid(struct session *s, const struct migration *m, bool down)
         return -1;
     }
     for (size_t i = 0; i < r.n; i++) {
-        struct str name = index_name(&r.arena, r.items[i].text);
-        const char *invalid = name.n ? find_invalid(&r, arena_str(&r.arena, name)) : NULL;
+        const char *invalid = find_invalid(&r, r.items[i].text);
         if (invalid) {
             const char *sql = arena_printf(&r.arena, "DROP INDEX CONCURRENTLY IF EXISTS %s", invalid);
             report_line(s->report, "dropping the invalid index %s", invalid);

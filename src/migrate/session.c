@@ -88,7 +88,8 @@ static bool ask_monitor(struct session *s, const char *sql, char *out, size_t si
     return true;
 }
 
-void session_look_for_blocker(struct session *s)
+/* Leaves who is in the way in s->blocker. */
+static void look_for_blocker(struct session *s)
 {
     char text[sizeof s->blocker];
     if (ask_monitor(s, blocker_sql, text, sizeof text) && strcmp(text, s->blocker) != 0) {
@@ -108,7 +109,7 @@ static bool keep_on(void *ctx, unsigned waited_ms)
     }
     if (waited_ms >= WATCH_AFTER_MS && waited_ms - s->watched_ms >= WATCH_EVERY_MS) {
         s->watched_ms = waited_ms;
-        session_look_for_blocker(s);
+        look_for_blocker(s);
         if (ask_monitor(s, progress_sql, progress, sizeof progress)) {
             report_progress(s->report, "%s", progress);
         }

@@ -65,6 +65,3 @@ MUST_USE int session_connect(struct session *s, const char *url, struct sync_con
 bool session_is_interrupted(void);
 /* Waits; false when interrupted. */
 bool session_sleep(unsigned ms);
-
-/* Looks who is in the way of the connection with that application name; leaves it in s->blocker. */
-void session_look_for_blocker(struct session *s);

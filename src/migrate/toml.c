@@ -3,8 +3,8 @@
  *   text  = { line }
  *   line  = [ "[" name { "." name } "]" | key "=" value ] [ "#" … ]
  *   key   = bare | string            bare = letters, digits, _ and -
- *   value = string | digits | "true" | "false" | "[" [ string { "," string } [ "," ] ] "]"     (a list may
- * span lines)
+ *   value = string | digits | "true" | "false" | list
+ *   list  = "[" [ string { "," string } [ "," ] ] "]"          which may span lines
  */
 #include "migrate/toml.h"
 
