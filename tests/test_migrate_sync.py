@@ -93,11 +93,25 @@ def test_what_clients_cannot_follow_is_refused(project, ledger):
 
 
 def test_plan_tells_what_clients_would_get(project, ledger):
+    project.run("migrate", "--step", "1").ok()
+    project.migration(V3, "other", "CREATE TABLE other (id int);")
     out = project.run("plan").ok().out
-    assert "sync clients would get:" in out and "amount" in out.split("sync clients would get:")[1]
+    sent = out.split("sync clients (SQLite) would get:")[1]
+    assert 'ADD COLUMN "amount" INTEGER;' in sent and "CREATE INDEX" in sent and "other" not in sent
     plan = json.loads(project.run("plan", "--json").ok().out)
-    assert plan["operations"]
-    assert ledger.electrified == [] and ledger.pending == 0
+    assert plan["client_sql"] in out
+    assert ledger.version_names == [str(V1)] and ledger.pending == 0 and not ledger.exists("other")
+    project.migration(V2, "amount", "CREATE TABLE other (id int);")
+    assert "sync clients would get nothing of it" in project.run("plan", "--step", "1").ok().out
+
+
+def test_plan_proves(project, ledger):
+    """What the proxy would refuse at COMMIT: a name that SQLite clients cannot have twice."""
+    project.run("migrate", "--step", "1").ok()
+    project.migration(V2, "amount", 'ALTER TABLE items ADD COLUMN "Value" text;')
+    refused = project.run("migrate").failed().err
+    assert "Value" in refused
+    assert "could not follow" in project.run("plan").failed().err
 
 
 def test_concurrently_through_the_proxy(project, ledger):

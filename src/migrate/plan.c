@@ -5,6 +5,7 @@
  * What a statement locked, rewrote and read is asked of its own transaction: pg_locks of this backend, the
  * file of each table, and the transaction's own counters. The locks are real while it runs.
  */
+#include "migrate/client_sql.h"
 #include "migrate/place.h"
 #include "migrate/table_look.h"
 #include "sql/statement.h"
@@ -159,30 +160,41 @@ static int plan_migration(struct plan *plan, const struct migration *m)
     return 0;
 }
 
-/* The operations that the proxy would record, and hand to clients: JSON. */
-static int show_operations(struct plan *plan, json_t *out)
+static struct captured_command *take_commands(struct arena *arena, const struct sync_answer *a)
+{
+    struct captured_command *commands = arena_alloc_array(arena, a->result.rows + 1, sizeof *commands);
+    for (size_t i = 0; i < a->result.rows; i++) {
+        commands[i].recorded = str_eq(pg_result_get(&a->result, i, 0), STR("recorded"));
+        commands[i].version = pg_result_get(&a->result, i, 1);
+        commands[i].ops = pg_result_get(&a->result, i, 2);
+    }
+    return commands;
+}
+
+/* What the proxy would record, and hand to clients; what it would refuse at COMMIT is refused here. */
+static int show_for_clients(struct plan *plan, struct str *out_sql)
 {
     struct session *s = &plan->place->session;
+    struct arena *arena = &plan->place->arena;
+    struct err err = ERR_INIT;
     CLEANUP(sync_answer_deinit) struct sync_answer a = {0};
     if (!s->proxied || !s->service) {
         return 0;
     }
     if (session_query(s, s->run,
-                      "SELECT convert_from(decode(ops, 'hex'), 'UTF8') FROM busbar.pending() WHERE kind = "
-                      "'pending' ORDER BY id",
+                      "SELECT kind, coalesce(version, ''), convert_from(decode(ops, 'hex'), 'UTF8') FROM "
+                      "busbar.pending()",
                       NULL, 0, &a, "clients could not follow") < 0) {
         return -1;
     }
-    if (!is_json(plan)) {
-        printf(a.result.rows ? "  sync clients would get:\n" : "  sync clients would get nothing of it\n");
+    if (client_sql_render(arena, take_commands(arena, &a), a.result.rows, out_sql, &err) < 0) {
+        report_failure(s->report, arena_printf(arena, "clients could not follow: %s", err.msg), NULL, NULL);
+        return -1;
     }
-    for (size_t i = 0; i < a.result.rows; i++) {
-        const char *text = pg_result_cstr(&a.result, i, 0);
-        json_t *ops = json_loads(text, JSON_DECODE_ANY, NULL);
-        json_array_append_new(out, ops ? ops : json_null());
-        if (!is_json(plan)) {
-            printf("    %s\n", text);
-        }
+    if (!is_json(plan)) {
+        printf("  %s\n%.*s%s",
+               out_sql->n ? "sync clients (SQLite) would get:" : "sync clients would get nothing of it",
+               STR_ARG(*out_sql), out_sql->n ? "\n" : "");
     }
     return 0;
 }
@@ -202,21 +214,21 @@ static int begin(struct plan *plan)
                : table_look_take(s, &plan->place->arena, &plan->before);
 }
 
-static int run_all(struct plan *plan, const struct entry **items, size_t n, json_t *operations)
+static int run_all(struct plan *plan, const struct entry **items, size_t n, struct str *out_sql)
 {
     for (size_t i = 0; i < n; i++) {
         if (plan_migration(plan, items[i]->file) < 0) {
             return -1;
         }
     }
-    return show_operations(plan, operations);
+    return show_for_clients(plan, out_sql);
 }
 
-static void print_json(struct plan *plan, json_t *operations)
+static void print_json(struct plan *plan, struct str sql)
 {
     const struct session *s = &plan->place->session;
-    json_t *root = json_pack("{s:s, s:s?, s:O, s:O}", "repo", s->repo->name, "prefix", s->prefix,
-                             "migrations", plan->migrations, "operations", operations);
+    json_t *root = json_pack("{s:s, s:s?, s:O, s:s%}", "repo", s->repo->name, "prefix", s->prefix,
+                             "migrations", plan->migrations, "client_sql", sql.p, sql.n);
     char *text = json_dumps(root, JSON_COMPACT);
     printf("%s\n", text);
     free(text);
@@ -234,17 +246,16 @@ static int plan_place(struct place *p)
     if (begin(&plan) < 0) {
         return TASK_FAILED;
     }
-    json_t *operations = json_array();
+    struct str sql = STR("");
     plan.migrations = json_array();
     if (!is_json(&plan)) {
         printf("Repo: %s%s%s: %zu pending\n", p->session.repo->name, p->session.prefix ? "  Prefix: " : "",
                p->session.prefix ? p->session.prefix : "", n);
     }
-    int rc = run_all(&plan, items, n, operations);
+    int rc = run_all(&plan, items, n, &sql);
     if (is_json(&plan)) {
-        print_json(&plan, operations);
+        print_json(&plan, sql);
     }
-    json_decref(operations);
     json_decref(plan.migrations);
     fflush(stdout);
     if (sync_in_transaction(p->session.run) &&
