@@ -27,9 +27,9 @@ static int take_key(void *ctx, const char *table, const char *key, const struct 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str text = {(const char *)data, size};
-    struct migration_text t;
+    struct migration_parts t;
     struct err err = ERR_INIT;
-    if (migration_text_parse(MIGRATION_SECTIONS, text, &t, &err) == 0) {
+    if (migration_parse(MIGRATION_SECTIONS, text, &t, &err) == 0) {
         check_slice(text, t.up);
         check_slice(text, t.down);
     }

@@ -263,3 +263,48 @@ def test_without_a_database(project):
     done = project.run("status", DATABASE_URL="postgresql://u:hidden-secret@127.0.0.1:1/x").failed()
     assert "refused" in done.err and "hidden-secret" not in done.err
     assert "hidden" not in project.run("status", DATABASE_URL="postgresql://u:hidden@h:port/x").failed().err
+
+
+def test_options_from_elsewhere(project, cluster, database, sql):
+    """Variables, .env, a config file by another name, the URL as a flag."""
+    project.migration(V1, "t", "CREATE TABLE t (id int);", folder="priv/main/migrations")
+    project.write("deploy.toml", f'[repo.main]\nurl = "{cluster.url(database)}"\nlock = "off"\n')
+    project.env["DATABASE_URL"] = None
+    project.run("migrate", "--config", "deploy.toml").ok()
+    project.run("status", "--exit-code", BUSBAR_CONFIG="deploy.toml").ok()
+    assert "cannot read missing.toml" in project.run("status", "--config", "missing.toml").failed().err
+    project.run("status", "--migrations-path", "priv/main/migrations", "--database-url", cluster.url(database), "--exit-code").ok()
+    project.write(".env", f"DATABASE_URL={cluster.url(database)}\nBUSBAR_MIGRATION_SOURCE=history\n")
+    project.run("migrate", "--prefix", "other", "--migrations-path", "priv/main/migrations", "--lock", "off").ok()
+    assert versions(sql, "other.history") == [V1]
+    assert "--lock is table" in project.run("migrate", "--lock", "perhaps", "--migrations-path", "priv/main/migrations").failed(2).err
+    assert "CONFIGURATION ERROR" in project.run("migrate", "--lock-timeout", "soon").failed().err
+
+
+def test_load_by_force(project, sql):
+    project.migration(V1, "t", "CREATE TABLE t (id int);")
+    project.run("migrate").ok()
+    project.write("more.sql", "CREATE TABLE more (id int);\n")
+    project.run("load", "--file", "more.sql").failed()
+    assert not exists(sql, "more")
+    project.run("load", "--file", "more.sql", "--force").ok()
+    assert exists(sql, "more")
+    project.write("more.sql", "CREATE TABLE even_more (id int);\nSELECT 1/0;\n")
+    assert "psql has failed" in project.run("load", "--file", "more.sql", "--force").failed().err
+    assert not exists(sql, "even_more")
+
+
+def test_a_role_without_rights(project, cluster, database, sql):
+    """Not a riddle either: who may not make the table is told so, and may read what is there."""
+    sql.execute("DROP ROLE IF EXISTS weak")
+    sql.execute("CREATE ROLE weak LOGIN")
+    project.migration(V1, "t", "CREATE TABLE t (id int);")
+    sql.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    weak = cluster.url(database, user="weak")
+    done = project.run("migrate", DATABASE_URL=weak).failed()
+    assert 'cannot create "public"."schema_migrations": permission denied for schema public' in done.err
+    project.run("migrate").ok()
+    sql.execute("GRANT SELECT ON schema_migrations, busbar_migrations TO weak")
+    project.run("status", "--exit-code", DATABASE_URL=weak).ok()
+    sql.execute("DROP OWNED BY weak")
+    sql.execute("DROP ROLE weak")

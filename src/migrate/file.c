@@ -45,7 +45,7 @@ bool migration_name_parse(const char *file, struct migration_name *out)
 
 struct parser {
     struct str text;
-    struct migration_text *out;
+    struct migration_parts *out;
     enum section section;
     bool marked;
     bool statement; /* one has begun in this section: options come too late */
@@ -210,7 +210,7 @@ static int read_gap(struct parser *p, size_t from, size_t to, bool markers)
 
 /* A name without a marker: all of it is up. The .down.sql of a pair is parsed as up and then put in its
  * place. */
-static void place(enum migration_form form, struct migration_text *out)
+static void place(enum migration_form form, struct migration_parts *out)
 {
     if (form == MIGRATION_DOWN) {
         out->down = out->up;
@@ -221,13 +221,12 @@ static void place(enum migration_form form, struct migration_text *out)
     }
 }
 
-int migration_text_parse(enum migration_form form, struct str text, struct migration_text *out,
-                         struct err *err)
+int migration_parse(enum migration_form form, struct str text, struct migration_parts *out, struct err *err)
 {
     struct migration_options defaults = {.transaction = true, .lock = true};
     struct parser p = {.text = text, .out = out, .err = err};
     struct lex lex = lex_init(text, true);
-    *out = (struct migration_text){.up_options = defaults, .down_options = defaults};
+    *out = (struct migration_parts){.up_options = defaults, .down_options = defaults};
     for (size_t from = 0;;) {
         struct token t = lex_next(&lex);
         size_t to = t.kind == TOKEN_END ? text.n : t.offset;

@@ -42,7 +42,7 @@ struct migration_options {
     uint64_t timeout_ms; /* for each statement; 0: none */
 };
 
-struct migration_text {
+struct migration_parts {
     struct str up, down;         /* slices of the text */
     unsigned up_line, down_line; /* where they begin in the file, from 1 */
     bool has_down;
@@ -51,8 +51,8 @@ struct migration_text {
 
 /* One file of the form MIGRATION_SECTIONS, _UP or _DOWN. -1: a marker or an option is wrong; *err has its
  * line. */
-MUST_USE int migration_text_parse(enum migration_form form, struct str text, struct migration_text *out,
-                                  struct err *err);
+MUST_USE int migration_parse(enum migration_form form, struct str text, struct migration_parts *out,
+                             struct err *err);
 
 /* Of what is run: line ends and white space around it do not count, nor does the other section. */
 void migration_checksum(struct str up, char out[MIGRATION_CHECKSUM]);

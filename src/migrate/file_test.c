@@ -50,11 +50,11 @@ static void test_names(void **state)
     }
 }
 
-static struct migration_text parse(const char *text)
+static struct migration_parts parse(const char *text)
 {
-    struct migration_text t;
+    struct migration_parts t;
     struct err err = ERR_INIT;
-    if (migration_text_parse(MIGRATION_SECTIONS, str_c(text), &t, &err) < 0) {
+    if (migration_parse(MIGRATION_SECTIONS, str_c(text), &t, &err) < 0) {
         fail_msg("%s: %s", text, err.msg);
     }
     return t;
@@ -78,7 +78,7 @@ static void test_sections(void **state)
         {"-- migrate:up\nA; -- migrate:down\nB;", "A;", "B;"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct migration_text t = parse(rows[i].text);
+        struct migration_parts t = parse(rows[i].text);
         assert_int_equal(t.has_down, rows[i].down != NULL);
         assert_str(t.down, rows[i].down ? rows[i].down : "");
         assert_str(t.up, rows[i].up);
@@ -87,14 +87,14 @@ static void test_sections(void **state)
 
 static void test_lines(void **state)
 {
-    struct migration_text t = parse("-- head\n-- migrate:up\n\nA;\n-- migrate:down\nB;");
+    struct migration_parts t = parse("-- head\n-- migrate:up\n\nA;\n-- migrate:down\nB;");
     assert_int_equal(t.up_line, 4);
     assert_int_equal(t.down_line, 6);
 }
 
 static void test_options(void **state)
 {
-    struct migration_text t =
+    struct migration_parts t =
         parse("-- busbar: transaction=off, lock=off, timeout=30s\n-- migrate:up\nA;\n-- migrate:down\nB;");
     assert_false(t.up_options.transaction || t.up_options.lock);
     assert_false(t.down_options.transaction || t.down_options.lock);
@@ -126,9 +126,9 @@ static void test_refused(void **state)
         {"-- busbar: lock\n", "line 1: unknown option"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct migration_text t;
+        struct migration_parts t;
         struct err err = ERR_INIT;
-        assert_int_equal(migration_text_parse(MIGRATION_SECTIONS, str_c(rows[i].text), &t, &err), -1);
+        assert_int_equal(migration_parse(MIGRATION_SECTIONS, str_c(rows[i].text), &t, &err), -1);
         if (strncmp(err.msg, rows[i].message, strlen(rows[i].message)) != 0) {
             fail_msg("%s: %s", rows[i].text, err.msg);
         }
@@ -137,10 +137,10 @@ static void test_refused(void **state)
 
 static void test_pair(void **state)
 {
-    struct migration_text t;
+    struct migration_parts t;
     struct err err = ERR_INIT;
     assert_int_equal(
-        migration_text_parse(MIGRATION_DOWN, STR("-- busbar: transaction=off\nDROP TABLE a;"), &t, &err), 0);
+        migration_parse(MIGRATION_DOWN, STR("-- busbar: transaction=off\nDROP TABLE a;"), &t, &err), 0);
     assert_true(t.has_down && !t.down_options.transaction && t.up.n == 0);
     assert_str(t.down, "-- busbar: transaction=off\nDROP TABLE a;");
 }

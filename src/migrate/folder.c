@@ -17,7 +17,7 @@ static int read_text(struct arena *a, struct migration *m, enum migration_form f
     if (text.n && memchr(text.p, '\0', text.n)) {
         return err_set(err, ERR_INPUT, "%s holds a zero byte", m->path);
     }
-    if (migration_text_parse(form, arena_str(a, buf_str(&text)), &m->text, err) < 0) {
+    if (migration_parse(form, arena_str(a, buf_str(&text)), &m->text, err) < 0) {
         return err_context(err, "%s", m->path);
     }
     m->has_up = form != MIGRATION_DOWN;

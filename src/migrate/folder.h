@@ -12,7 +12,7 @@ struct migration {
     bool data;             /* from a folder of data migrations */
     bool elixir;           /* Ecto's file: it has a name and nothing that we could run */
     bool has_up;
-    struct migration_text text;
+    struct migration_parts text;
     char checksum[MIGRATION_CHECKSUM];
 };
 

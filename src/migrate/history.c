@@ -99,7 +99,7 @@ static enum history_state state_of(struct str name)
                                          : HISTORY_UP;
 }
 
-int history_read(struct session *s, struct arena *arena, struct history_row **out, size_t *out_n)
+int history_read(struct session *s, struct arena *arena, struct version_row **out, size_t *out_n)
 {
     CLEANUP(buf_deinit) struct buf sql = BUF_INIT(TEXT_LIMIT);
     CLEANUP(sync_answer_deinit) struct sync_answer a = {0};
@@ -107,9 +107,9 @@ int history_read(struct session *s, struct arena *arena, struct history_row **ou
     if (session_query(s, s->run, buf_cstr(&sql), NULL, 0, &a, "cannot read the migration table") < 0) {
         return -1;
     }
-    struct history_row *rows = arena_alloc_array(arena, a.result.rows + 1, sizeof *rows);
+    struct version_row *rows = arena_alloc_array(arena, a.result.rows + 1, sizeof *rows);
     for (size_t i = 0; i < a.result.rows; i++) {
-        rows[i] = (struct history_row){
+        rows[i] = (struct version_row){
             .version = pg_result_u64(&a.result, i, 0),
             .up = pg_result_is_true(&a.result, i, 1),
             .facts = pg_result_is_true(&a.result, i, 2),

@@ -15,7 +15,7 @@
 MUST_USE int history_create(struct session *s);
 
 /* All rows, sorted by version, in the arena. Reads only; tables that are not there are empty. */
-MUST_USE int history_read(struct session *s, struct arena *a, struct history_row **out, size_t *out_n);
+MUST_USE int history_read(struct session *s, struct arena *a, struct version_row **out, size_t *out_n);
 
 /* Statements for the text of a transaction; each ends with ';'. statements: how many the migration has.
  * fresh: there is no row of ours that would have to be replaced. */

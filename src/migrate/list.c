@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "migrate/list.h"
 
-static struct entry make_entry(const struct migration *file, const struct history_row *row)
+static struct entry make_entry(const struct migration *file, const struct version_row *row)
 {
     struct entry e = {.version = file ? file->version : row->version, .file = file, .row = row};
     e.up = row && row->up;
@@ -24,13 +24,13 @@ static void mark_order(struct entry_list *list)
 }
 
 struct entry_list entry_list_make(struct arena *a, const struct migration_list *files,
-                                  const struct history_row *rows, size_t rows_n)
+                                  const struct version_row *rows, size_t rows_n)
 {
     struct entry_list list = {arena_alloc_array(a, files->n + rows_n + 1, sizeof *list.items), 0};
     size_t f = 0, r = 0;
     while (f < files->n || r < rows_n) {
         const struct migration *file = f < files->n ? &files->items[f] : NULL;
-        const struct history_row *row = r < rows_n ? &rows[r] : NULL;
+        const struct version_row *row = r < rows_n ? &rows[r] : NULL;
         if (file && row && file->version != row->version) {
             *(file->version < row->version ? (const void **)&row : (const void **)&file) = NULL;
         }

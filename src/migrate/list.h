@@ -7,7 +7,7 @@
 enum history_state { HISTORY_UP, HISTORY_RUNNING, HISTORY_FAILED };
 
 /* What the database knows of a version. Texts live in the arena of whoever read them. */
-struct history_row {
+struct version_row {
     uint64_t version;
     bool up;    /* it is in the migration table: it counts */
     bool facts; /* what follows was found in our own table */
@@ -21,7 +21,7 @@ struct history_row {
 struct entry {
     uint64_t version;
     const struct migration *file;  /* NULL: not found */
-    const struct history_row *row; /* NULL: the database does not know it */
+    const struct version_row *row; /* NULL: the database does not know it */
     bool up;
     bool out_of_order; /* not up, though a later one is */
     bool edited;       /* its checksum is another than when it ran */
@@ -35,7 +35,7 @@ struct entry_list {
 
 /* rows: sorted by version. The entries are sorted, in the arena, and borrow from both. */
 struct entry_list entry_list_make(struct arena *a, const struct migration_list *files,
-                                  const struct history_row *rows, size_t rows_n);
+                                  const struct version_row *rows, size_t rows_n);
 
 bool entry_is_data(const struct entry *e);
 const char *entry_name(const struct entry *e); /* "** FILE NOT FOUND **" when there is no file */

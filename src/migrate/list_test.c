@@ -15,7 +15,7 @@
 struct scene {
     struct arena arena;
     struct migration files[4];
-    struct history_row rows[3];
+    struct version_row rows[3];
     struct entry_list list;
 };
 

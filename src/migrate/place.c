@@ -42,7 +42,7 @@ static int read_files(struct place *p)
 
 int place_read(struct place *p)
 {
-    struct history_row *rows;
+    struct version_row *rows;
     size_t n;
     if (!p->files.items && read_files(p) < 0) {
         return -1;

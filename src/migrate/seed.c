@@ -50,7 +50,7 @@ static int read_seed(struct place *p, struct migration *m)
     const char *slash = strrchr(m->path, '/');
     m->name = slash ? slash + 1 : m->path;
     if (file_read(m->path, &text, &err) < 0 ||
-        migration_text_parse(MIGRATION_SECTIONS, arena_str(&p->arena, buf_str(&text)), &m->text, &err) < 0) {
+        migration_parse(MIGRATION_SECTIONS, arena_str(&p->arena, buf_str(&text)), &m->text, &err) < 0) {
         report_failure(&p->task->report, err.msg, NULL, NULL);
         return -1;
     }
