@@ -103,7 +103,7 @@ def test_a_failed_migration_leaves_nothing(project, sql):
     three(project)
     project.migration(V4, "broken", "CREATE TABLE half (id int);\n\nINSERT INTO half\n  VALUES ('x');\nSELECT 1;")
     done = project.run("migrate").failed()
-    assert f"{V4}_broken.sql line 4: statement 2 of 3 failed" in done.err and "invalid input syntax" in done.err
+    assert f"{V4}_broken.sql line 5: statement 2 of 3 failed" in done.err and "invalid input syntax" in done.err
     assert versions(sql) == [V1, V2, V3] and not exists(sql, "half")
     assert sql.execute("SELECT count(*) FROM busbar_migrations").fetchone()[0] == 3
 
@@ -111,8 +111,15 @@ def test_a_failed_migration_leaves_nothing(project, sql):
 def test_a_syntax_error_is_placed(project, sql):
     project.migration(V1, "broken", "CREATE TABLE one (id int);\n-- then\nCREATE TABEL two (id int);")
     done = project.run("migrate").failed()
-    assert "line 3: statement 2 of 2 failed: syntax error" in done.err
+    assert "line 4: statement 2 of 2 failed: syntax error" in done.err
     assert versions(sql) == [] and not exists(sql, "one")
+
+
+@pytest.mark.parametrize("text, line", [
+    ("SELECT 'äöü€';\n-- why\nSELECT 1,\n  nothing FROM items;", 5), ("-- a comment\n\nSELECT 1;\n/* b */\n\nSELECT 1/0;", 7)])
+def test_the_line_of_an_error(project, text, line):
+    project.migration(V1, "broken", "CREATE TABLE items (id int);\n" + text)
+    assert f"line {line + 1}: statement 3 of 3 failed" in project.run("migrate").failed().err
 
 
 @pytest.mark.parametrize("statement", ["COMMIT", "BEGIN", "ROLLBACK", "CREATE INDEX CONCURRENTLY i ON items (name)"])

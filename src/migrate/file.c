@@ -223,6 +223,11 @@ static void place(enum migration_form form, struct migration_parts *out)
 
 int migration_parse(enum migration_form form, struct str text, struct migration_parts *out, struct err *err)
 {
+    struct str bom = STR("\xEF\xBB\xBF");
+    if (str_starts_with(text, bom)) {
+        text = (struct str){text.p + bom.n,
+                            text.n - bom.n}; /* editors put it there, PostgreSQL does not take it */
+    }
     struct migration_options defaults = {.transaction = true, .lock = true};
     struct parser p = {.text = text, .out = out, .err = err};
     struct lex lex = lex_init(text, true);

@@ -67,6 +67,7 @@ static void test_sections(void **state)
     } rows[] = {
         {"", "", NULL},
         {"SELECT 1;", "SELECT 1;", NULL},
+        {"\xEF\xBB\xBF-- migrate:up\nSELECT 1;", "SELECT 1;", NULL},
         {"-- migrate:up\nSELECT 1;\n-- migrate:down\nSELECT 2;\n", "SELECT 1;", "SELECT 2;"},
         {"--migrate:up\r\nA\r\n--  migrate:down  \r\nB", "A", "B"},
         {"-- migrate:up\nA\n-- migrate:down", "A", ""},

@@ -172,23 +172,45 @@ struct place {
     unsigned line;
 };
 
-/* An error of the grammar comes before anything has run: only its position tells the statement. */
+/* Where a statement begins, the comments before it passed over. */
+static unsigned line_of(const struct run *r, size_t statement)
+{
+    struct lex lex = lex_init(r->items[statement].text, true);
+    lex_skip_blank(&lex);
+    return line_at(r, r->items[statement].offset + lex.pos);
+}
+
+/* The byte at which the nth character begins, both from 0. */
+static size_t byte_of(struct str text, size_t nth)
+{
+    size_t i = 0;
+    for (; i < text.n; i++) {
+        bool begins = ((unsigned char)text.p[i] & 0xc0) != 0x80;
+        if (begins && nth-- == 0) {
+            break;
+        }
+    }
+    return i;
+}
+
+/*
+ * before: statements of ours in front of the file's, which begin at byte `head`. An error of the grammar
+ * comes before anything has run: only its position tells the statement.
+ */
 static struct place find_place(const struct run *r, const struct sync_answer *a, struct str sent, size_t head,
                                size_t before)
 {
+    size_t at = a->position ? byte_of(sent, a->position - 1) : 0;
+    bool placed = at >= head && at < head + r->text.n;
     struct place p = {r->n, r->line};
-    size_t first = lex_position(sent, head), last = lex_position(sent, head + r->text.n);
-    if (a->position >= first && a->position < last && a->completed <= before) {
-        size_t i = 0;
-        while (i + 1 < r->n && lex_position(r->text, r->items[i + 1].offset) <= a->position - first + 1) {
-            i++;
-        }
-        p.statement = r->n ? i : r->n;
-    } else if (a->completed >= before && a->completed - before < r->n) {
+    if (a->completed >= before && a->completed - before < r->n) {
         p.statement = a->completed - before;
     }
+    for (size_t i = 0; placed && i < r->n && head + r->items[i].offset <= at; i++) {
+        p.statement = i;
+    }
     if (p.statement < r->n) {
-        p.line = line_at(r, r->items[p.statement].offset);
+        p.line = placed ? line_at(r, at - head) : line_of(r, p.statement);
     }
     return p;
 }
@@ -410,7 +432,7 @@ static int step(struct run *r, size_t i)
         }
         if (!sync_is_up(r->s->run) || !wrap || !wait_for_retry(r, &a, attempt)) {
             CLEANUP(buf_deinit) struct buf sql = BUF_INIT(TEXT_LIMIT);
-            report_error(r, &a, (struct place){i, line_at(r, st->offset)});
+            report_error(r, &a, (struct place){i, line_of(r, i)});
             history_put_failed(&sql, r->s, r->m->version, a.result.err.msg);
             if (sync_is_up(r->s->run) && roll_back(r) == 0) {
                 ignore_result(
