@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """busbar migrate beside others: two at once, Ecto, a session in the way, a killed one, a pooler in between, a standby."""
 
+import random
 import signal
+import subprocess
 
 import psycopg
 import pytest
@@ -217,3 +219,43 @@ def test_verify_full(tmp_path_factory, tmp_path):
                                                          PGSSLROOTCERT=certificates.ca_crt).failed().err
     finally:
         cluster.destroy()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_anywhere(project, sql, seed):
+    """kill -9 at any moment, as often as need be: in the end all has run, each statement once, and nothing is left over."""
+    choice = random.Random(seed)
+    project.migration(V1, "log", "CREATE TABLE log (n int);\nCREATE TABLE big AS SELECT generate_series(1, 20000) AS id;")
+    numbers = range(1, 61)
+    for n in numbers:
+        if n % 5 == 0:
+            project.migration(V1 + n, f"off{n}", f"INSERT INTO log VALUES ({n});\nCREATE INDEX CONCURRENTLY IF NOT EXISTS big{n} ON big ((id + {n}));\n"
+                              f"INSERT INTO log VALUES ({1000 + n});", head=OFF)
+        else:
+            project.migration(V1 + n, f"on{n}", f"INSERT INTO log VALUES ({n});\nALTER TABLE big ADD COLUMN c{n} int;")
+    kills = repairs = 0
+    for _ in range(200):
+        process = project.start("migrate", "--lock", choice.choice(["table", "advisory"]), "--lock-wait", "30s")
+        try:
+            process.wait(choice.uniform(0.03, 0.15))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        out, err = process.communicate(timeout=60)
+        if process.returncode == 0:
+            break
+        kills += process.returncode == -signal.SIGKILL
+        assert process.returncode == -signal.SIGKILL or "was killed while it ran" in err, err
+        stuck = sql.execute("SELECT version FROM busbar_migrations WHERE state = 'running'").fetchall() if exists(sql, "busbar_migrations") else []
+        for version, in stuck:
+            repairs += 1
+            project.run("repair", str(version), "--action", "resume", "--lock-wait", "30s").ok()
+    print(f"{kills} kills, {repairs} repairs")
+    project.run("migrate").ok()
+    project.run("status", "--exit-code").ok()
+    logged = [r[0] for r in sql.execute("SELECT n FROM log ORDER BY 1")]
+    assert logged == sorted([*numbers, *(1000 + n for n in numbers if n % 5 == 0)])
+    assert sql.execute("SELECT count(*), bool_and(indisvalid) FROM pg_index JOIN pg_class c ON c.oid = indexrelid WHERE relname ~ '^big\\d'").fetchone() == (12, True)
+
+
+def exists(sql, name):
+    return sql.execute("SELECT to_regclass(%s) IS NOT NULL", [name]).fetchone()[0]
