@@ -437,15 +437,24 @@ static void make_instance_id(struct config *config)
     config->instance_id = mem_strdup(id);
 }
 
+/* The release tasks give the URL to libpq as it is: whatever psql takes will do. */
+static bool libpq_reads(const struct option *o, unsigned command)
+{
+    return o->type == TYPE_URL && (command & FOR_RELEASE);
+}
+
 void config_read(const struct settings *settings, unsigned command, struct config *out, struct faults *faults)
 {
     struct reader r = {settings, out, faults};
     for (int id = 0; id < OPTION_COUNT; id++) {
         const struct option *o = &options[id];
         const char *text = settings_text(settings, (enum option_id)id);
-        if (text && (o->commands & command) && readers[o->type]) {
+        if (text && (o->commands & command) && readers[o->type] && !libpq_reads(o, command)) {
             readers[o->type](&r, (enum option_id)id, text);
         }
+    }
+    if (command & FOR_RELEASE) {
+        return;
     }
     if (command == FOR_TOKEN) {
         check_token(&r);

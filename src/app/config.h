@@ -61,6 +61,18 @@ struct config_auth {
     char *ns, *iss, *aud; /* NULL when not set */
 };
 
+/* For the release tasks. Lists have an entry a line. Texts are NULL when not set. */
+struct config_release {
+    char *proxy_url, *config_file;
+    char *repos, *paths, *source, *prefixes, *lock;
+    char *to, *to_exclusive, *file;
+    unsigned step; /* 0: not set */
+    bool all, data, strict, dry_run, emit_forward, once, force, quiet, log_sql, exit_code;
+    uint64_t database_wait_ms, lock_wait_ms, lock_timeout_ms;
+    unsigned lock_retries;
+    int format, action;
+};
+
 struct config {
     struct config_database database;
     struct config_proxy proxy;
@@ -88,6 +100,7 @@ struct config {
     struct {
         bool adopt;
     } check;
+    struct config_release release;
     struct {
         char *user, *claims, *key; /* claims: NAME=VALUE, one a line */
         uint64_t life_ms;          /* 0: no end */

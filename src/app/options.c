@@ -39,14 +39,21 @@ static const struct choice log_levels[] = {{"error", LOG_ERROR},
                                            {"notice", LOG_INFO, true},
                                            {NULL}};
 
+static const struct choice formats[] = {{"lines", 0}, {"ecto", 1}, {NULL}}; /* enum report_format */
+
+/* enum task_repair */
+static const struct choice repairs[] = {{"show", 0}, {"retry", 1},  {"resume", 2}, {"up", 3},
+                                        {"down", 4}, {"accept", 5}, {NULL}};
+
 enum { DAY_MS = 24 * 60 * 60 * 1000 };
 
 #define FIELD(name) offsetof(struct config, name)
 
 const struct option options[OPTION_COUNT] = {
     [OPT_DATABASE_URL] =
-        {"DATABASE_URL", "--database-url", "URL", TYPE_URL, GROUP_DATABASE, FOR_ALL | FOR_CLEANUP,
-         .field = FIELD(database), .secret = true, .empty_is_unset = true,
+        {"DATABASE_URL", "--database-url", "URL", TYPE_URL, GROUP_DATABASE,
+         FOR_ALL | FOR_CLEANUP | FOR_RELEASE, .field = FIELD(database), .secret = true,
+         .empty_is_unset = true,
          .value_note = "required; busbar dev starts a PostgreSQL of its own when it is not set",
          .help = "PostgreSQL to serve: postgresql://user:password@host:port/database?sslmode=require. "
                  "The port is 5432 and the database named like the user unless the URL says otherwise. "
@@ -255,8 +262,9 @@ const struct option options[OPTION_COUNT] = {
         {NULL, "--adopt", NULL, TYPE_BOOL, GROUP_OUTPUT, FOR_CHECK, .value = "false",
          .field = FIELD(check.adopt),
          .help = "Record tables that were changed beside the proxy as a migration, if clients can follow."},
-    [OPT_JSON] = {NULL, "--json", NULL, TYPE_BOOL, GROUP_OUTPUT, FOR_CHECK | FOR_TOKEN, .value = "false",
-                  .field = FIELD(json), .help = "Print JSON instead of lines."},
+    [OPT_JSON] = {NULL, "--json", NULL, TYPE_BOOL, GROUP_OUTPUT,
+                  FOR_CHECK | FOR_TOKEN | FOR_STATUS | FOR_PLAN, .value = "false", .field = FIELD(json),
+                  .help = "Print JSON instead of lines."},
     [OPT_USER] = {NULL, "--user", "ID", TYPE_TEXT, GROUP_TOKEN, FOR_TOKEN, .field = FIELD(token.user),
                   .empty_is_unset = true, .value_note = "required",
                   .help = "User id that the token is for (claim sub).", .hint = "Example: --user alice"},
@@ -273,6 +281,107 @@ const struct option options[OPTION_COUNT] = {
                  .empty_is_unset = true, .value_note = "required for the RS and ES algorithms",
                  .help = "The private key, in PEM form, that belongs to the public one in AUTH_JWT_KEY.",
                  .hint = "A file in PEM form with the private key that signs tokens."},
+    [OPT_PROXY_URL] = {"PROXY_URL", "--proxy-url", "URL", TYPE_TEXT, GROUP_RELEASE, FOR_RELEASE,
+                       .field = FIELD(release.proxy_url), .secret = true, .empty_is_unset = true,
+                       .value_note = "none",
+                       .help =
+                           "The migrations proxy of a running Busbar. When set, migrations run there, and "
+                           "DATABASE_URL serves to lock and to look."},
+    [OPT_RELEASE_CONFIG] = {"BUSBAR_CONFIG", "--config", "FILE", TYPE_TEXT, GROUP_RELEASE, FOR_RELEASE,
+                            .field = FIELD(release.config_file), .empty_is_unset = true,
+                            .value_note = "busbar.toml when it is there",
+                            .help = "File that names several databases (docs/migrate.md)."},
+    [OPT_REPO] = {NULL, "--repo", "NAME", TYPE_TEXT, GROUP_RELEASE, FOR_RELEASE,
+                  .field = FIELD(release.repos), .repeats = true, .value_note = "all; none for rollback",
+                  .help = "Database to work on, by its name in busbar.toml; `default` is that of "
+                          "DATABASE_URL. Repeatable."},
+    [OPT_MIGRATIONS_PATH] = {NULL, "--migrations-path", "DIR", TYPE_TEXT, GROUP_RELEASE,
+                             FOR_RELEASE & ~(FOR_SEED | FOR_DUMP | FOR_LOAD), .field = FIELD(release.paths),
+                             .repeats = true, .value_note = "priv/repo/migrations",
+                             .help = "Folder of migrations. Repeatable: all are sorted together."},
+    [OPT_MIGRATION_SOURCE] = {"BUSBAR_MIGRATION_SOURCE", "--migration-source", "TABLE", TYPE_TEXT,
+                              GROUP_RELEASE, FOR_RELEASE & ~FOR_NEW, .field = FIELD(release.source),
+                              .empty_is_unset = true, .value_note = "schema_migrations",
+                              .help = "Table of what has run, as Ecto has it."},
+    [OPT_PREFIX] =
+        {NULL, "--prefix", "SCHEMA", TYPE_TEXT, GROUP_RELEASE, FOR_RELEASE & ~FOR_NEW,
+         .field = FIELD(release.prefixes), .repeats = true, .value_note = "none",
+         .help = "Schema to work in: its own migration table, and first in the search path. Repeatable."},
+    [OPT_MIGRATION_LOCK] = {"BUSBAR_MIGRATION_LOCK", "--lock", "KIND", TYPE_TEXT, GROUP_RELEASE,
+                            FOR_MIGRATE | FOR_ROLLBACK | FOR_SEED | FOR_LOAD | FOR_REPAIR,
+                            .field = FIELD(release.lock), .empty_is_unset = true, .value_note = "table",
+                            .help =
+                                "How migrators keep out of each other's way: table as Ecto does, advisory, "
+                                "advisory:KEY, or off."},
+    [OPT_DATABASE_WAIT] = {"BUSBAR_DATABASE_WAIT", "--database-wait", "TIME", TYPE_DURATION, GROUP_RELEASE,
+                           FOR_RELEASE & ~FOR_NEW, .value = "0", .min = 0, .max = DAY_MS,
+                           .field = FIELD(release.database_wait_ms),
+                           .help = "How long to wait for a database that does not accept connections yet."},
+    [OPT_LOCK_WAIT] = {"BUSBAR_LOCK_WAIT", "--lock-wait", "TIME", TYPE_DURATION, GROUP_RELEASE,
+                       FOR_MIGRATE | FOR_ROLLBACK | FOR_SEED | FOR_LOAD | FOR_REPAIR, .value = "5min",
+                       .min = 0, .max = DAY_MS, .field = FIELD(release.lock_wait_ms),
+                       .help = "How long to wait for another migrator to end."},
+    [OPT_LOCK_TIMEOUT] = {"BUSBAR_LOCK_TIMEOUT", "--lock-timeout", "TIME", TYPE_DURATION, GROUP_RELEASE,
+                          FOR_MIGRATE | FOR_ROLLBACK | FOR_PLAN | FOR_SEED | FOR_REPAIR, .value = "5s",
+                          .min = 0, .max = DAY_MS, .field = FIELD(release.lock_timeout_ms),
+                          .help =
+                              "How long a statement may wait for a table: what waits makes all others wait "
+                              "behind it. 0: as long as it takes."},
+    [OPT_LOCK_RETRIES] =
+        {"BUSBAR_LOCK_RETRIES", "--lock-retries", "N", TYPE_COUNT, GROUP_RELEASE,
+         FOR_MIGRATE | FOR_ROLLBACK | FOR_REPAIR, .value = "10", .min = 0, .max = 1000,
+         .field = FIELD(release.lock_retries),
+         .help = "Further attempts of a migration that could not have a lock, with pauses that grow.",
+         .hint = "Allowed: 0 to 1000."},
+    [OPT_ALL] = {NULL, "--all", NULL, TYPE_BOOL, GROUP_RELEASE, FOR_MIGRATE | FOR_ROLLBACK | FOR_PLAN,
+                 .value = "false", .field = FIELD(release.all),
+                 .help = "All that are pending (what migrate does unless told otherwise); with rollback, all "
+                         "that have run."},
+    [OPT_STEP] = {NULL, "--step", "N", TYPE_COUNT, GROUP_RELEASE, FOR_MIGRATE | FOR_ROLLBACK | FOR_PLAN,
+                  .min = 1, .max = 100000, .field = FIELD(release.step), .help = "So many migrations.",
+                  .hint = "Allowed: 1 to 100000."},
+    [OPT_TO] = {NULL, "--to", "VERSION", TYPE_TEXT, GROUP_RELEASE, FOR_MIGRATE | FOR_ROLLBACK | FOR_PLAN,
+                .field = FIELD(release.to), .help = "Up to this version, or down to it: it is run as well."},
+    [OPT_TO_EXCLUSIVE] = {NULL, "--to-exclusive", "VERSION", TYPE_TEXT, GROUP_RELEASE,
+                          FOR_MIGRATE | FOR_ROLLBACK | FOR_PLAN, .field = FIELD(release.to_exclusive),
+                          .help = "Up or down to this version: it is not run."},
+    [OPT_DATA_MIGRATIONS] = {NULL, "--data", NULL, TYPE_BOOL, GROUP_RELEASE,
+                             FOR_MIGRATE | FOR_ROLLBACK | FOR_PLAN | FOR_NEW, .value = "false",
+                             .field = FIELD(release.data),
+                             .help =
+                                 "The data migrations, in priv/repo/data_migrations: never run without it."},
+    [OPT_STRICT_ORDER] = {NULL, "--strict-version-order", NULL, TYPE_BOOL, GROUP_RELEASE, FOR_MIGRATE,
+                          .value = "false", .field = FIELD(release.strict),
+                          .help = "Refuse a pending migration that is older than one that has run."},
+    [OPT_DRY_RUN] = {NULL, "--dry-run", NULL, TYPE_BOOL, GROUP_RELEASE, FOR_MIGRATE, .value = "false",
+                     .field = FIELD(release.dry_run), .help = "What busbar plan does."},
+    [OPT_EMIT_FORWARD] = {NULL, "--emit-forward", NULL, TYPE_BOOL, GROUP_RELEASE, FOR_ROLLBACK,
+                          .value = "false", .field = FIELD(release.emit_forward),
+                          .help = "Write the migration that undoes what clients already have as a file."},
+    [OPT_FILE] = {NULL, "--file", "FILE", TYPE_TEXT, GROUP_RELEASE, FOR_SEED | FOR_DUMP | FOR_LOAD,
+                  .field = FIELD(release.file), .value_note = "seeds.sql, structure.sql in priv/repo",
+                  .help = "File to read or write."},
+    [OPT_ONCE] = {NULL, "--once", NULL, TYPE_BOOL, GROUP_RELEASE, FOR_SEED, .value = "false",
+                  .field = FIELD(release.once),
+                  .help = "Only if this file has not been run with --once before."},
+    [OPT_FORCE] = {NULL, "--force", NULL, TYPE_BOOL, GROUP_RELEASE, FOR_LOAD, .value = "false",
+                   .field = FIELD(release.force), .help = "Load although migrations have run."},
+    [OPT_ACTION] =
+        {NULL, "--action", "ACTION", TYPE_CHOICE, GROUP_RELEASE, FOR_REPAIR, .value = "show",
+         .choices = repairs, .field = FIELD(release.action),
+         .help = "show: what is wrong. retry: forget the attempt. resume: go on with the statement that "
+                 "failed. up, down: it counts as run, as not run. accept: of an edited file."},
+    [OPT_FORMAT] = {NULL, "--format", "FORMAT", TYPE_CHOICE, GROUP_OUTPUT, FOR_MIGRATE | FOR_ROLLBACK,
+                    .value = "lines", .choices = formats, .field = FIELD(release.format),
+                    .help = "lines, or ecto for Ecto's log lines."},
+    [OPT_QUIET] = {NULL, "--quiet", NULL, TYPE_BOOL, GROUP_OUTPUT, FOR_RELEASE & ~(FOR_STATUS | FOR_PLAN),
+                   .value = "false", .field = FIELD(release.quiet), .help = "Warnings and failures only."},
+    [OPT_LOG_SQL] = {NULL, "--log-sql", NULL, TYPE_BOOL, GROUP_OUTPUT, FOR_MIGRATE | FOR_ROLLBACK | FOR_SEED,
+                     .value = "false", .field = FIELD(release.log_sql),
+                     .help = "Print each statement as it is sent."},
+    [OPT_EXIT_CODE] = {NULL, "--exit-code", NULL, TYPE_BOOL, GROUP_OUTPUT, FOR_STATUS | FOR_PLAN,
+                       .value = "false", .field = FIELD(release.exit_code),
+                       .help = "Exit with 3 when something is to be done."},
 #define IGNORED(name)                                                            \
     {                                                                            \
         name, NULL, NULL, TYPE_IGNORED, GROUP_IGNORED, 0, .empty_is_unset = true \
@@ -298,6 +407,7 @@ const char *const option_groups[GROUP_COUNT] = {
     [GROUP_LOG] = "Logging",
     [GROUP_CLUSTER] = "Embedded PostgreSQL",
     [GROUP_TOKEN] = "Development tokens",
+    [GROUP_RELEASE] = "Release tasks",
     [GROUP_OUTPUT] = "Output",
     [GROUP_IGNORED] = "Accepted without effect",
 };

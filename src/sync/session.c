@@ -52,12 +52,12 @@ void sync_emit(struct sync_session *s)
     if (p) {
         s->host_calls->send(s->host, p);
     } else {
-        sync_close(s, CLOSE_TROUBLE, "");
+        sync_session_close(s, CLOSE_TROUBLE, "");
     }
     packet_unref(p);
 }
 
-void sync_close(struct sync_session *s, int code, const char *reason)
+void sync_session_close(struct sync_session *s, int code, const char *reason)
 {
     if (s->state != SYNC_ENDED) {
         sync_set_state(s, SYNC_ENDED);
@@ -72,7 +72,7 @@ static void refuse_with(struct sync_session *s, enum sat_error code, const char 
     if (s->state != SYNC_ENDED) {
         sat_put_error(sync_begin(s), code, str_c(message));
         sync_emit(s);
-        sync_close(s, close_code, reason);
+        sync_session_close(s, close_code, reason);
     }
 }
 
@@ -102,7 +102,7 @@ static void on_ack(struct sync_session *s, const struct sat_message *m)
 static void on_error(struct sync_session *s, const struct sat_message *m)
 {
     log_debug(NULL, "sync: client reports an error: %.*s", STR_ARG(m->error));
-    sync_close(s, CLOSE_NORMAL, "");
+    sync_session_close(s, CLOSE_NORMAL, "");
 }
 
 /* Writes of clients have no way to the database: the client keeps them and sends them again after the next
@@ -149,7 +149,7 @@ void sync_session_feed(struct sync_session *s, struct str message)
 
 void sync_session_expired(struct sync_session *s)
 {
-    sync_close(s, CLOSE_EXPIRED, "JWT-expired");
+    sync_session_close(s, CLOSE_EXPIRED, "JWT-expired");
 }
 
 /* --- life --- */
@@ -158,13 +158,13 @@ void sync_session_end(struct sync_session *s, enum sync_end why)
 {
     switch (why) {
     case SYNC_END_DISPLACED:
-        sync_close(s, CLOSE_DISPLACED, "Client connected again");
+        sync_session_close(s, CLOSE_DISPLACED, "Client connected again");
         break;
     case SYNC_END_TROUBLE:
         refuse_with(s, SAT_REPLICATION_FAILED, "Replication was interrupted", CLOSE_TROUBLE, "");
         break;
     case SYNC_END_STOPPING:
-        sync_close(s, CLOSE_GOING_AWAY, "Server is stopping");
+        sync_session_close(s, CLOSE_GOING_AWAY, "Server is stopping");
         break;
     }
 }

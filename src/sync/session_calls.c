@@ -21,7 +21,7 @@ static void refuse_call(struct sync_session *s, const struct sat_call *call, enu
 {
     sat_put_refusal(sync_begin(s), call, code, str_c(message));
     sync_emit(s);
-    sync_close(s, CLOSE_INVALID, "");
+    sync_session_close(s, CLOSE_INVALID, "");
 }
 
 static void refuse_malformed(struct sync_session *s, const struct sat_call *call)
@@ -116,7 +116,7 @@ static void refuse_start(struct sync_session *s, const struct sat_call *call, en
 {
     sat_put_start_refusal(sync_begin(s), call, code, str_c(message));
     sync_emit(s);
-    sync_close(s, CLOSE_INVALID, "");
+    sync_session_close(s, CLOSE_INVALID, "");
 }
 
 static void add_subscription(struct sync_session *s, struct str id, bool established, uint32_t call)

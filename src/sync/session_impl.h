@@ -53,7 +53,7 @@ struct sync_session {
 void sync_set_state(struct sync_session *s, enum sync_state state);
 struct buf *sync_begin(struct sync_session *s); /* a packet … */
 void sync_emit(struct sync_session *s);         /* … goes out */
-void sync_close(struct sync_session *s, int code, const char *reason);
+void sync_session_close(struct sync_session *s, int code, const char *reason);
 /* SatErrorResp, and the end. */
 void sync_refuse(struct sync_session *s, enum sat_error code, const char *message);
 

@@ -16,5 +16,7 @@ One module a concern:
 - ``token``     tokens of sync clients, good and bad
 - ``satellite``  ``Satellite``: a raw client of the sync protocol that checks what the protocol promises, with a model of its tables
 - ``electric_client``  ``ElectricClient``: the published client in a process of its own
+- ``release``   ``Project``: a folder with migrations, and the release tasks run in it
+- ``pooler``    ``Pooler``: PgBouncer in transaction mode
 - ``web``       HTTP, the zip of /api/migrations, protobuf and Prometheus text
 """

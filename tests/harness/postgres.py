@@ -82,6 +82,32 @@ class Postgres:
             with open(os.path.join(self.data, "pg_hba.conf"), "w", encoding="utf-8") as conf:
                 conf.write(hba)
 
+    def standby(self):
+        """A cluster that follows this one, not started yet."""
+        other = object.__new__(Postgres)
+        other.__dict__.update(self.__dict__, port=free_port(), folder=tempfile.mkdtemp(prefix="busbar-pg-"), process=None, used=[])
+        other.data = os.path.join(other.folder, "data")
+        other.log_path = os.path.join(other.folder, "log")
+        if other.user:
+            account = pwd.getpwnam(other.user)
+            os.chown(other.folder, account.pw_uid, account.pw_gid)
+        os.chmod(other.folder, 0o755)
+        subprocess.run([f"{self.bindir}/pg_basebackup", "-h", self.host, "-p", str(self.port), "-U", "postgres", "-D", other.data, "-R",
+                        "-c", "fast"], check=True, cwd=other.folder, env=clean_environment(), **self._as_server())
+        with open(os.path.join(other.data, "postgresql.conf"), "a", encoding="utf-8") as conf:
+            conf.write(f"port = {other.port}\nunix_socket_directories = '{other.folder}'\n")
+        return other
+
+    def take_certificate(self, certificate, key):
+        """Puts copies beside the data folder, as server.crt and server.key, that the server may read."""
+        for source, name in ((certificate, "server.crt"), (key, "server.key")):
+            target = os.path.join(self.folder, name)
+            shutil.copyfile(source, target)
+            os.chmod(target, 0o600)
+            if self.user:
+                account = pwd.getpwnam(self.user)
+                os.chown(target, account.pw_uid, account.pw_gid)
+
     def start(self):
         log = open(self.log_path, "ab")  # noqa: SIM115  the child keeps it
         with log:
