@@ -8,6 +8,7 @@
 #include "hub/encode.h"
 #include "hub/flow.h"
 #include "hub/known.h"
+#include "hub/marker.h"
 #include "sync/session.h"
 
 enum {
@@ -25,7 +26,9 @@ struct action {
     struct str *ids; /* of subscriptions */
     size_t n;
     lsn_t position;   /* where the client is told of it; of ACTION_RESUME from the beginning */
-    lsn_t not_before; /* ... which is not before: there the shapes were found to fit */
+    lsn_t not_before; /* ... which is not before */
+    struct client *client;
+    struct marker_wait *wait; /* for what had been committed when a subscription was asked for */
 };
 
 struct client {

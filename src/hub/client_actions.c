@@ -192,6 +192,7 @@ static void drop_rows(struct client *c)
 static void free_action(struct action *action)
 {
     struct arena arena = action->arena;
+    marker_forget(action->wait);
     arena_deinit(&arena); /* the action is in it */
 }
 
@@ -371,7 +372,7 @@ void client_go_on(struct client *c)
         begin_resume(c);
         return;
     }
-    if (!c->flow || flow_position(c->flow) < action->not_before) {
+    if (!c->flow || action->wait || flow_position(c->flow) < action->not_before) {
         return; /* the flow calls when it is there */
     }
     action->position = flow_position(c->flow);
@@ -392,19 +393,33 @@ void client_go_on_soon(struct client *c)
     loop_post(c->hub->loop, go_on_later, c);
 }
 
+/* Whoever subscribes gets at once what had been committed by then. That the message failed is found out by
+ * the read. */
+static void on_marked(void *ctx, const struct err *err)
+{
+    struct action *action = ctx;
+    (void)err;
+    action->wait = NULL;
+    action->not_before = action->client->hub->position;
+    client_go_on_soon(action->client);
+}
+
 void client_act(struct client *c, enum action_kind kind, const struct str *ids, size_t n, lsn_t position)
 {
     struct arena arena = ARENA_INIT;
     struct action *action = arena_zalloc(&arena, sizeof *action);
     action->kind = kind;
     action->position = position;
-    action->not_before = c->hub->position;
+    action->client = c;
     action->n = n;
     action->ids = arena_alloc_array(&arena, n + 1, sizeof *action->ids);
     for (size_t i = 0; i < n; i++) {
         action->ids[i] = arena_str(&arena, ids[i]);
     }
     action->arena = arena;
+    if (kind == ACTION_SUBSCRIBE) {
+        action->wait = marker_wait(c->hub->marker, on_marked, action);
+    }
     *c->actions_tail = action;
     c->actions_tail = &action->next;
     client_go_on_soon(c);
