@@ -48,6 +48,7 @@ struct client {
     struct plan *part; /* of the join: what is told */
     struct encode_rows rows;
     bool begun;        /* rows are being told */
+    bool sent;         /* ... and some have been sent */
     bool waiting_disk; /* the join is done, all but for its state to be on the disk */
     struct plan *joined_plan;
     struct view *joined_view;
@@ -73,5 +74,5 @@ void client_go_on(struct client *c);
 void client_go_on_soon(struct client *c); /* from the loop */
 /* Forgets what was asked for. */
 void client_stop_actions(struct client *c);
-/* True: it was waiting its turn, and is not any more. */
+/* True: none of its data had been sent, and none will. */
 bool client_cancel_subscribe(struct client *c, struct str id);
