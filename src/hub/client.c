@@ -457,9 +457,7 @@ static void unsubscribe(void *ctx, const struct names *ids)
         if (!sub || sub->unsubscribed) {
             continue;
         }
-        if (client_cancel_subscribe(c, ids->items[i])) {
-            client_state_remove(&c->known->state, ids->items[i]);
-        } else {
+        if (!client_cancel_subscribe(c, ids->items[i])) {
             had[n++] = ids->items[i];
         }
     }

@@ -8,6 +8,7 @@
 #include "hub/encode.h"
 #include "hub/flow.h"
 #include "hub/known.h"
+#include "hub/marker.h"
 #include "sync/session.h"
 
 enum {
@@ -25,7 +26,9 @@ struct action {
     struct str *ids; /* of subscriptions */
     size_t n;
     lsn_t position;   /* where the client is told of it; of ACTION_RESUME from the beginning */
-    lsn_t not_before; /* ... which is not before: there the shapes were found to fit */
+    lsn_t not_before; /* ... which is not before */
+    struct client *client;
+    struct marker_wait *wait; /* for what had been committed when a subscription was asked for */
 };
 
 struct client {
@@ -46,6 +49,7 @@ struct client {
     struct plan *part; /* of the join: what is told */
     struct encode_rows rows;
     bool begun;        /* rows are being told */
+    bool sent;         /* ... and some have been sent */
     bool waiting_disk; /* the join is done, all but for its state to be on the disk */
     struct plan *joined_plan;
     struct view *joined_view;
@@ -71,5 +75,5 @@ void client_go_on(struct client *c);
 void client_go_on_soon(struct client *c); /* from the loop */
 /* Forgets what was asked for. */
 void client_stop_actions(struct client *c);
-/* True: it was waiting its turn, and is not any more. */
+/* True: none of its data had been sent, and none will. */
 bool client_cancel_subscribe(struct client *c, struct str id);

@@ -83,6 +83,7 @@ static void send_rows(struct client *c)
         c->rows.open = false;
     }
     sync_session_send(c->session, d);
+    c->sent = true;
     c->hub->stats.bytes_sent += d->bytes;
     c->rows.out = delivery_new(DELIVERY_DATA, d->lsn, 0);
     delivery_unref(d);
@@ -186,12 +187,13 @@ static void drop_rows(struct client *c)
     delivery_unref(take_ptr(&c->rows.out));
     buf_deinit(&c->rows.frame);
     c->rows = (struct encode_rows){0};
-    c->begun = false;
+    c->begun = c->sent = false;
 }
 
 static void free_action(struct action *action)
 {
     struct arena arena = action->arena;
+    marker_forget(action->wait);
     arena_deinit(&arena); /* the action is in it */
 }
 
@@ -259,30 +261,33 @@ void client_saved(struct client *c)
     }
 }
 
-/* The data of a subscription cannot be had: the client is told, and goes on without it. */
-static void give_up_subscription(struct client *c)
+/* The first action is a subscription of which nothing has been sent: the client goes on without it. */
+static void forget_subscription(struct client *c)
 {
     struct action *action = c->actions;
-    struct str id = action->ids[0];
-    lsn_t position = action->position;
-    client_state_remove(&c->known->state, id);
+    client_state_remove(&c->known->state, action->ids[0]);
     known_save(c->known);
-    sync_session_subscription_failed(c->session, id);
     action->kind = ACTION_RESUME;
     action->n = 0;
-    action->position = position;
-    client_go_on(c);
+    client_go_on_soon(c);
+}
+
+/* Its data cannot be had, and the client is told. */
+static void give_up_subscription(struct client *c)
+{
+    sync_session_subscription_failed(c->session, c->actions->ids[0]);
+    forget_subscription(c);
 }
 
 static void on_failed(void *ctx, bool lost, const struct err *err)
 {
     struct client *c = ctx;
-    bool begun = c->begun;
+    bool sent = c->sent;
     c->join = NULL;
     drop_rows(c);
     plan_unref(take_ptr(&c->part));
     log_warning(NULL, "sync: the data of a subscription cannot be read: %s", err->msg);
-    if (!lost && !begun && c->actions->kind == ACTION_SUBSCRIBE) {
+    if (!lost && !sent && c->actions->kind == ACTION_SUBSCRIBE) {
         give_up_subscription(c);
     } else {
         client_drop(c, "its data cannot be read");
@@ -371,7 +376,7 @@ void client_go_on(struct client *c)
         begin_resume(c);
         return;
     }
-    if (!c->flow || flow_position(c->flow) < action->not_before) {
+    if (!c->flow || action->wait || flow_position(c->flow) < action->not_before) {
         return; /* the flow calls when it is there */
     }
     action->position = flow_position(c->flow);
@@ -392,51 +397,85 @@ void client_go_on_soon(struct client *c)
     loop_post(c->hub->loop, go_on_later, c);
 }
 
+/* Whoever subscribes gets at once what had been committed by then. That the message failed is found out by
+ * the read. */
+static void on_marked(void *ctx, const struct err *err)
+{
+    struct action *action = ctx;
+    (void)err;
+    action->wait = NULL;
+    action->not_before = action->client->hub->position;
+    client_go_on_soon(action->client);
+}
+
 void client_act(struct client *c, enum action_kind kind, const struct str *ids, size_t n, lsn_t position)
 {
     struct arena arena = ARENA_INIT;
     struct action *action = arena_zalloc(&arena, sizeof *action);
     action->kind = kind;
     action->position = position;
-    action->not_before = c->hub->position;
+    action->client = c;
     action->n = n;
     action->ids = arena_alloc_array(&arena, n + 1, sizeof *action->ids);
     for (size_t i = 0; i < n; i++) {
         action->ids[i] = arena_str(&arena, ids[i]);
     }
     action->arena = arena;
+    if (kind == ACTION_SUBSCRIBE) {
+        action->wait = marker_wait(c->hub->marker, on_marked, action);
+    }
     *c->actions_tail = action;
     c->actions_tail = &action->next;
     client_go_on_soon(c);
 }
 
-void client_stop_actions(struct client *c)
+/* Leaves the first action where it is. */
+static void stop_join(struct client *c)
 {
-    loop_post_forget(c->hub->loop, c);
     join_cancel(take_ptr(&c->join));
     view_free(take_ptr(&c->joined_view));
     plan_unref(take_ptr(&c->joined_plan));
     plan_unref(take_ptr(&c->part));
     drop_rows(c);
     c->waiting_disk = false;
+}
+
+void client_stop_actions(struct client *c)
+{
+    loop_post_forget(c->hub->loop, c);
+    stop_join(c);
     while (c->actions) {
         pop_action(c);
     }
 }
 
+static void take_out(struct client *c, struct action **at)
+{
+    struct action *action = *at;
+    *at = action->next;
+    if (!*at) {
+        c->actions_tail = at;
+    }
+    free_action(action);
+}
+
 bool client_cancel_subscribe(struct client *c, struct str id)
 {
-    for (struct action **at = &c->actions; *at; at = &(*at)->next) {
-        struct action *action = *at;
-        bool under_way = at == &c->actions && (c->join || c->waiting_disk);
-        if (action->kind == ACTION_SUBSCRIBE && !under_way && str_eq(action->ids[0], id)) {
-            *at = action->next;
-            if (!*at) {
-                c->actions_tail = at;
-            }
-            free_action(action);
-            return true;
-        }
+    struct action **at = &c->actions;
+    while (*at && !((*at)->kind == ACTION_SUBSCRIBE && str_eq((*at)->ids[0], id))) {
+        at = &(*at)->next;
     }
-    return false;
+    bool first = at == &c->actions;
+    if (!*at || (first && c->sent)) {
+        return false;
+    }
+    if (first && (c->join || c->waiting_disk)) {
+        stop_join(c);
+        forget_subscription(c);
+        return true;
+    }
+    take_out(c, at);
+    client_state_remove(&c->known->state, id);
+    known_save(c->known);
+    return true;
 }
