@@ -14,6 +14,8 @@ from harness import protocol as p
 from harness.busbar import PASSWORD
 from harness.manager import Manager
 from harness.process import alive, descendants
+from harness.satellite import RpcError
+from harness.token import Signer, claims
 from harness.wait import wait_until
 
 SECRET = "another-secret-thing"
@@ -54,6 +56,21 @@ def test_sighup_changes_the_log_level(dotenv):
         assert wire.value("SELECT 1") == "1"
     reload(busbar, "info: reloaded: no option changed\n")
     busbar.wait_log(" debug: ")
+
+
+def test_sighup_changes_the_key_of_tokens(make_busbar, cluster, database, satellite, tmp_path):
+    """Sync clients who come are judged by the new one, who is there stays."""
+    old, new = Signer("HS256", tmp_path, secret="o" * 32), Signer("HS256", tmp_path, secret="n" * 32)
+    (tmp_path / ".env").write_text(f"AUTH_JWT_KEY={old.key}\n")
+    busbar = make_busbar(cluster.url(database), dbname=database, cwd=tmp_path, AUTH_MODE="secure", AUTH_JWT_ALG="HS256")
+    first = satellite(busbar).start(token=old.sign(claims("alice")))
+    (tmp_path / ".env").write_text(f"AUTH_JWT_KEY={new.key}\n")
+    reload(busbar, "info: reloaded: AUTH_JWT_KEY changed\n")
+    assert satellite(busbar).start(token=new.sign(claims("bob")))
+    with pytest.raises(RpcError, match="Invalid token signature"):
+        satellite(busbar).start(token=old.sign(claims("alice")))
+    first.ping()
+    assert first.is_open
 
 
 def test_sighup_refuses_faults(dotenv):

@@ -271,6 +271,7 @@ static void start_drain(struct serve *sv)
     uint64_t limit = sv->in->config->proxy.drain_timeout_ms;
     sv->draining = true;
     watchman_stop(sv->watchman);
+    sync_server_stop(sv->sync);
     sv->api_state.ready = false;
     snprintf(sv->api_state.reason, sizeof sv->api_state.reason, "the service is stopping");
     log_info(NULL, "draining: %s; open transactions have %.1f seconds to end", strsignal(SIGTERM),
@@ -313,19 +314,36 @@ static int policy_of(const struct config *config, struct policy_options *out, st
     return 0;
 }
 
-/* Logins from now on go by it; sessions that are open stay. */
-static int apply(const struct serve *sv, const struct config *config, struct err *err)
+static void set_tokens(struct serve *sv, struct token_rules *tokens)
+{
+    hub_set_tokens(sv->hub, tokens);
+    token_rules_free(sv->tokens);
+    sv->tokens = tokens;
+}
+
+/* Logins from now on go by it, of the proxy's clients and of sync clients; sessions that are open stay. */
+static int apply(struct serve *sv, const struct config *config, struct err *err)
 {
     struct policy_options policy;
+    struct token_rules *tokens;
+    if (auth_rules_new(&config->auth, &tokens, err) < 0) {
+        return -1;
+    }
     if (policy_of(config, &policy, err) < 0) {
+        token_rules_free(tokens);
         return -1;
     }
     int rc = proxy_set_policy(sv->proxy, &policy, err);
     tls_server_unref(policy.tls);
-    return rc;
+    if (rc < 0) {
+        token_rules_free(tokens);
+        return rc;
+    }
+    set_tokens(sv, tokens);
+    return 0;
 }
 
-static void reload(const struct serve *sv)
+static void reload(struct serve *sv)
 {
     const struct serve_input *in = sv->in;
     struct reload r;

@@ -309,6 +309,11 @@ void hub_free(struct hub *hub)
     free(hub);
 }
 
+void hub_set_tokens(struct hub *hub, const struct token_rules *tokens)
+{
+    hub->options.tokens = tokens;
+}
+
 bool hub_is_ready(const struct hub *hub)
 {
     return hub->ready;

@@ -34,6 +34,9 @@ MUST_USE int hub_follow(struct hub *hub, struct err *err);
 /* Lets go of every client, and closes the log. Takes NULL. */
 void hub_free(struct hub *hub);
 
+/* What tokens are checked by from now on; who is there already stays. */
+void hub_set_tokens(struct hub *hub, const struct token_rules *tokens);
+
 /* For sync/conn.h: the calls of client_service get the hub. */
 extern const struct sync_service client_service;
 bool hub_is_ready(const struct hub *hub); /* clients can be served */
