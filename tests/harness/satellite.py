@@ -388,6 +388,7 @@ class Satellite:
 
     def _on_SatSubsDataError(self, what):
         self.log.append(DataError(what.subscription_id, what.message))
+        del self.subscriptions[what.subscription_id]
 
     def _on_SatSubsDataBegin(self, what):
         assert self._open is None, self._open
@@ -646,13 +647,15 @@ class Satellite:
     def subscribe_raw(self, subscription_id, requests):
         """``requests``: request id → shape definition, or a list of such pairs."""
         pairs = list(requests.items() if isinstance(requests, dict) else requests)
-        self.subscriptions.setdefault(subscription_id, [name for name, _ in pairs])
+        before = self.subscriptions.get(subscription_id)
+        self.subscriptions[subscription_id] = [name for name, _ in pairs]
         answer = self.rpc("subscribe", message("SatSubsReq", subscription_id=subscription_id, shape_requests=[
             {"request_id": name, "shape_definition": definition} for name, definition in pairs]))
         if answer.HasField("err"):
             shape = answer.err.shape_request_error
             code = SHAPE_ERRORS[shape[0].code] if shape else ["CODE_UNSPECIFIED", "SUBSCRIPTION_ID_ALREADY_EXISTS", "SHAPE_REQUEST_ERROR"][answer.err.code]
-            if code != "SUBSCRIPTION_ID_ALREADY_EXISTS":
+            self.subscriptions[subscription_id] = before
+            if before is None:
                 del self.subscriptions[subscription_id]
             raise RpcError(code, shape[0].message if shape else answer.err.message)
         assert answer.subscription_id == subscription_id
