@@ -22,7 +22,9 @@
 enum read_state { WAITING, TAKING, MARKING, NOTING, READY, COPYING, FAILED };
 
 enum {
-    TAKES = 100,                    /* snapshots, until one misses nothing */
+    TAKES = 1000,                   /* snapshots, until one misses nothing */
+    TAKES_AT_ONCE = 3,              /* ... without a pause: the rest are TAKE_MS apart */
+    TAKE_MS = 10,                   /* who commits may lose its processor in between, or wait for a standby */
     NOTED_A_TURN = 8 * 1024 * 1024, /* bytes of the log in one turn of the loop */
     QUERY_TEXT = 64 * 1024 * 1024,
 };
@@ -38,7 +40,8 @@ struct read {
     size_t noted_bytes;
     struct pg_snapshot *conn;
     unsigned takes;
-    struct arena arena; /* of the snapshot */
+    struct timer *pause; /* until the next */
+    struct arena arena;  /* of the snapshot */
     struct snapshot snapshot;
     struct marker_wait *wait;
     struct overlay *overlay;
@@ -155,6 +158,22 @@ static void on_marked(void *ctx, const struct err *err)
     note_more(r);
 }
 
+static void take_again(void *ctx)
+{
+    struct read *r = ctx;
+    if (r->state == TAKING) {
+        pg_snapshot_take(r->conn);
+    }
+}
+
+static void take_after_pause(struct read *r)
+{
+    if (!r->pause) {
+        r->pause = timer_new(r->pool->loop, take_again, r);
+    }
+    timer_start(r->pause, TAKE_MS);
+}
+
 static void on_taken(void *ctx, const char *visible)
 {
     struct read *r = ctx;
@@ -165,8 +184,10 @@ static void on_taken(void *ctx, const char *visible)
     } else if (!recent_missed(r->pool->past->recent, r->position, sees, &r->snapshot)) {
         r->state = MARKING;
         r->wait = marker_wait(r->pool->marker, on_marked, r);
-    } else if (++r->takes < TAKES) {
+    } else if (++r->takes < TAKES_AT_ONCE) {
         pg_snapshot_take(r->conn);
+    } else if (r->takes < TAKES) {
+        take_after_pause(r);
     } else {
         fail_text(r, READ_LOST, "transactions that were committed do not become visible");
     }
@@ -381,6 +402,7 @@ void read_free(struct read *r)
     leave_queue(r);
     loop_post_forget(rs->loop, r);
     marker_forget(r->wait);
+    timer_free(r->pause);
     if (r->conn) {
         give_back(rs, r->conn, r->state);
     }
