@@ -315,3 +315,28 @@ def test_a_role_without_rights(project, cluster, database, sql):
     project.run("status", "--exit-code", DATABASE_URL=weak).ok()
     sql.execute("DROP OWNED BY weak")
     sql.execute("DROP ROLE weak")
+
+
+def test_many_in_a_new_database(project, sql):
+    """They share transactions, and nobody can tell: an error is that of its migration alone, what ran before it is kept."""
+    for n in range(70):
+        project.migration(V1 + n, f"t{n}", f"CREATE TABLE t{n} (id int);" if n % 10 else f"INSERT INTO t{n - 1} VALUES ({n});" if n else "CREATE TABLE t0 ();")
+    project.migration(V1 + 33, "t33", "CREATE TABLE t33 (id int);\n\nCREATE TABLE t1 (id int);")
+    done = project.run("migrate").failed()
+    assert f"{V1 + 33}_t33.sql line 4: statement 2 of 2 failed" in done.err and 'relation "t1" already exists' in done.err
+    assert versions(sql) == [V1 + n for n in range(33)] and not exists(sql, "t33")
+    assert len(re.findall("^up ", done.out, re.M)) == 33
+    project.migration(V1 + 33, "t33", "CREATE TABLE t33 (id int);")
+    project.run("migrate").ok()
+    assert versions(sql) == [V1 + n for n in range(70)]
+    assert sql.execute("SELECT count(*), sum(statements) FROM busbar_migrations WHERE state = 'up'").fetchone() == (70, 70)
+    project.run("status", "--exit-code").ok()
+
+
+def test_what_one_transaction_cannot_do(project, sql):
+    """A new value of an enum cannot be used in the transaction that adds it: these run one by one."""
+    project.migration(V1, "mood", "CREATE TYPE mood AS ENUM ('sad');")
+    project.migration(V2, "ok", "ALTER TYPE mood ADD VALUE 'ok';")
+    project.migration(V3, "use", "CREATE TABLE person (m mood DEFAULT 'ok' CHECK (m <> 'ok'));")
+    project.run("migrate").ok()
+    assert versions(sql) == [V1, V2, V3]

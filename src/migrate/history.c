@@ -127,13 +127,24 @@ int history_read(struct session *s, struct arena *arena, struct version_row **ou
     return 0;
 }
 
+static void put_version_head(struct buf *out, const struct session *s)
+{
+    buf_printf(out, "INSERT INTO %s (\"version\",\"inserted_at\") VALUES ", s->source);
+}
+
 /* Ecto writes the time as UTC, cut to seconds. */
+static void put_version_values(struct buf *out, uint64_t version)
+{
+    buf_printf(
+        out,
+        "(%llu, pg_catalog.date_trunc('second', pg_catalog.timezone('UTC', pg_catalog.clock_timestamp())))",
+        (unsigned long long)version);
+}
+
 static void put_version(struct buf *out, const struct session *s, uint64_t version)
 {
-    buf_printf(out,
-               "INSERT INTO %s (\"version\",\"inserted_at\") VALUES (%llu, "
-               "pg_catalog.date_trunc('second', pg_catalog.timezone('UTC', pg_catalog.clock_timestamp())))",
-               s->source, (unsigned long long)version);
+    put_version_head(out, s);
+    put_version_values(out, version);
 }
 
 static void put_facts_head(struct buf *out, const struct session *s)
@@ -175,15 +186,40 @@ static void put_replace(struct buf *out)
                    " program = excluded.program");
 }
 
-static void put_up(struct buf *out, const struct session *s, const struct migration *m, size_t statements,
-                   const char *duration)
+static void put_up_values(struct buf *out, const struct session *s, const struct migration *m,
+                          size_t statements, const char *duration)
 {
-    put_facts_head(out, s);
-    buf_put_c(out, "VALUES (");
+    buf_put_byte(out, '(');
     put_facts(out, s, m, "up", "up", statements);
     buf_printf(out, ", %zu, pg_catalog.clock_timestamp(), %s", statements, duration);
     put_facts_tail(out, s);
     buf_put_byte(out, ')');
+}
+
+static void put_up(struct buf *out, const struct session *s, const struct migration *m, size_t statements,
+                   const char *duration)
+{
+    put_facts_head(out, s);
+    buf_put_c(out, "VALUES ");
+    put_up_values(out, s, m, statements, duration);
+}
+
+void history_put_batch(struct buf *out, const struct session *s, const struct migration *const *items,
+                       const size_t *statements, size_t n)
+{
+    put_version_head(out, s);
+    for (size_t i = 0; i < n; i++) {
+        buf_put_c(out, i ? ", " : "");
+        put_version_values(out, items[i]->version);
+    }
+    buf_put_c(out, ";\n");
+    put_facts_head(out, s);
+    buf_put_c(out, "VALUES ");
+    for (size_t i = 0; i < n; i++) {
+        buf_put_c(out, i ? ", " : "");
+        put_up_values(out, s, items[i], statements[i], "NULL::bigint");
+    }
+    buf_put_c(out, ";\n");
 }
 
 void history_put_up(struct buf *out, const struct session *s, const struct migration *m, size_t statements,

@@ -23,6 +23,10 @@ void history_put_up(struct buf *out, const struct session *s, const struct migra
                     bool fresh);
 void history_put_down(struct buf *out, const struct session *s, uint64_t version);
 
+/* The same for several that are new; statements[i]: how many items[i] has. */
+void history_put_batch(struct buf *out, const struct session *s, const struct migration *const *items,
+                       const size_t *statements, size_t n);
+
 /* The same for one that runs outside a transaction: begun (or gone on with), a statement done, failed, and
  * how it ends. */
 void history_put_started(struct buf *out, const struct session *s, const struct migration *m,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* busbar migrate */
+#include "migrate/batch.h"
 #include "migrate/history.h"
 #include "migrate/lock.h"
 #include "migrate/place.h"
@@ -136,15 +137,56 @@ static int run_one(struct place *p, const struct work *w, size_t i, bool *was_fr
     return run_migration(&p->session, &p->task->run, m, how | (w->items[i]->row ? 0 : RUN_FRESH));
 }
 
+/* Nothing has run here before, so nobody works with the tables. The proxy records a migration a transaction.
+ */
+static bool is_new_database(const struct place *p)
+{
+    for (size_t i = 0; i < p->entries.n; i++) {
+        if (p->entries.items[i].row) {
+            return false;
+        }
+    }
+    return !p->session.proxied;
+}
+
+/*
+ * Runs those from the ith on together that can be, if they are two or more; *out_end is behind the last that
+ * has run then, else i. Those before *out_alone must run alone: each tells for itself.
+ */
+static int run_together(struct place *p, const struct work *w, size_t i, size_t *out_end, size_t *out_alone)
+{
+    CLEANUP(batch_deinit) struct batch b = {0};
+    while (i + b.n < w->n && batch_add(&b, w->items[i + b.n]->file)) {
+    }
+    *out_end = i;
+    *out_alone = i + (b.n ? b.n : 1);
+    if (b.n < 2 || !migrator_lock_is_held(&p->session)) {
+        return 0;
+    }
+    int outcome = batch_run(&b, &p->session, &p->task->run, !is_relaxed(w, i + b.n - 1));
+    *out_end = outcome == BATCH_DONE ? i + b.n : i;
+    return outcome < 0 ? -1 : 0;
+}
+
 static int run_all(struct place *p, const struct work *w)
 {
-    bool was_free = false;
-    for (size_t i = 0; i < w->n; i++) {
-        int rc = session_is_interrupted() ? -1 : run_one(p, w, i, &was_free);
+    bool was_free = false, together = is_new_database(p) && !p->task->report.log_sql;
+    size_t alone = 0;
+    for (size_t i = 0; i < w->n;) {
+        size_t end = i;
+        int rc = session_is_interrupted() ? -1 : 0;
+        if (rc == 0 && together && !was_free && i >= alone) {
+            rc = run_together(p, w, i, &end, &alone);
+        }
+        if (rc == 0 && end == i) {
+            rc = run_one(p, w, i, &was_free);
+            end = i + 1;
+        }
         if (rc < 0) {
             flush(p, i > 0 ? w->items[i - 1] : NULL);
             return -1;
         }
+        i = end;
     }
     return 0;
 }
