@@ -97,10 +97,12 @@ def restart(busbar, how):
 
 def test_83_published_client_without_shapes(entries, sql, electric_client):
     device = electric_client(entries).start()
+    with entries.wire() as wire:
+        wire.query("ALTER TABLE entries ADD COLUMN more text").ok()
     lsn = wait_until(lambda: device.query("SELECT value FROM _electric_meta WHERE key = 'lsn'")[0]["value"], "a position")
     for _ in range(3):
         device.disconnect()
-        sql.execute("INSERT INTO entries VALUES ((SELECT count(*) FROM entries), 'x')")
+        sql.execute("INSERT INTO entries (id, content) VALUES ((SELECT count(*) FROM entries), 'x')")
         device.connect()
         assert device.status["connected"]
     assert device.query("SELECT value FROM _electric_meta WHERE key = 'lsn'")[0]["value"] == lsn, "no reset"
@@ -519,7 +521,7 @@ def test_92_more_than_the_window(small, sql, satellite):
     client.close()
     sql.execute("INSERT INTO entries VALUES (1, 'x')")
     fill(sql, 60)
-    other.collect(lambda: len(other.tables["entries"]) == 61, "the rows")
+    other.collect(lambda: len(other.tables.get("entries", {})) == 61, "the rows")
 
     def behind():
         again = client.continue_on()
