@@ -140,7 +140,7 @@ static void on_read_failed(void *ctx, enum read_failure how, const struct err *e
     struct flow *s = ctx;
     log_warning(NULL, "sync: rows that move into view cannot be read: %s", err->msg);
     read_free(take_ptr(&s->read)); /* and err with it */
-    lose_clients(s, how == READ_REFUSED, "rows cannot be read");
+    lose_clients(s, how != READ_LOST, "rows cannot be read");
 }
 
 static void next_need(struct flow *s)
