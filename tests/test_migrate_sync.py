@@ -37,6 +37,14 @@ def test_migrations_are_captured(project, busbar, ledger, direct):
     project.run("status", "--exit-code").ok()
 
 
+def test_looking_needs_no_proxy(project, busbar):
+    project.run("migrate").ok()
+    busbar.stop()
+    project.run("status", "--exit-code").ok()
+    project.run("dump").ok()
+    assert "refused" in project.run("migrate").failed().err
+
+
 def test_without_the_proxy(project, ledger):
     del project.env["PROXY_URL"]
     done = project.run("migrate").failed()

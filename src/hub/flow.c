@@ -22,6 +22,8 @@ struct flow {
     enum flow_state state;
     struct client *clients;
     bool running;               /* run() is posted */
+    struct route *route;        /* when live */
+    uint64_t marked;            /* the last turn of the hub's that it was marked in */
     size_t transactions, bytes; /* of this turn */
 
     /* The transaction being applied. */
@@ -37,9 +39,14 @@ const char *flow_state_name(enum flow_state state)
     return names[state];
 }
 
+/* While it is live it is told of what may concern it. */
 static void set_state(struct flow *s, enum flow_state state)
 {
     s->state = state;
+    route_free(take_ptr(&s->route));
+    if (state == FLOW_LIVE) {
+        s->route = route_new(s->hub->routes, s->plan->forest, str_c(s->user), s);
+    }
 }
 
 static void run(void *ctx);
@@ -193,6 +200,7 @@ static bool migrate(struct flow *s)
     s->plan = plan;
     buf_reset(&s->key);
     forest_put_key(plan->forest, str_c(s->user), &s->key);
+    set_state(s, s->state); /* its routes are those of the new plan */
     return true;
 }
 
@@ -351,6 +359,7 @@ void flow_free(struct flow *s)
         s->next->prev = s->prev;
     }
     loop_post_forget(s->hub->loop, s);
+    route_free(s->route);
     read_free(s->read);
     view_free(s->view);
     plan_unref(s->plan);
@@ -373,6 +382,13 @@ lsn_t flow_position(const struct flow *s)
 struct plan *flow_plan(const struct flow *s)
 {
     return s->plan;
+}
+
+bool flow_mark(struct flow *s, uint64_t turn)
+{
+    bool first = s->marked != turn;
+    s->marked = turn;
+    return first;
 }
 
 struct str flow_key(const struct flow *s)

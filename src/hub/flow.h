@@ -50,6 +50,8 @@ struct txn_facts {
 bool flow_concerned(const struct flow *s, const struct txn_facts *facts);
 /* A live flow takes the next transaction. */
 void flow_take(struct flow *s, const struct txn_head *head, struct str record, const struct txn_facts *facts);
+/* False: it was marked in this turn already. Turns count from 1. */
+bool flow_mark(struct flow *s, uint64_t turn);
 struct str flow_key(const struct flow *s);
 struct flow *flow_next(const struct flow *s);
 const char *flow_state_name(enum flow_state state);

@@ -68,16 +68,40 @@ static void set_position(struct hub *hub, lsn_t position)
     hub->past.until = position;
 }
 
+static void mark(void *ctx, void *target)
+{
+    struct hub *hub = ctx;
+    if (!flow_mark(target, hub->turn)) {
+        return;
+    }
+    if (hub->marked_n == hub->marked_cap) {
+        hub->marked_cap = hub->marked_cap * 2 + 64;
+        hub->marked = mem_realloc(hub->marked, hub->marked_cap * sizeof(struct flow *));
+    }
+    hub->marked[hub->marked_n++] = target;
+}
+
+static void mark_all(struct hub *hub)
+{
+    for (struct flow *s = hub->flows; s; s = flow_next(s)) {
+        mark(hub, s);
+    }
+}
+
 static void hand_on(struct hub *hub, struct txn *t, const struct txn_facts *facts)
 {
-    const struct txn_head *head = txn_head(t);
-    struct flow *next;
+    struct err err;
+    hub->turn++;
+    hub->marked_n = 0;
     recent_add(hub->recent, t);
-    for (struct flow *s = hub->flows; s; s = next) {
-        next = flow_next(s);
-        flow_take(s, head, txn_bytes(t), facts);
+    if (facts->migrates ||
+        routes_follow(hub->routes, txn_bytes(t), &hub->past.relations, mark, hub, &err) < 0) {
+        mark_all(hub); /* what is damaged is for each to find out */
     }
-    set_position(hub, head->end_lsn);
+    for (size_t i = 0; i < hub->marked_n; i++) {
+        flow_take(hub->marked[i], txn_head(t), txn_bytes(t), facts);
+    }
+    set_position(hub, txn_head(t)->end_lsn);
     tell_markers(hub, txn_bytes(t));
 }
 
@@ -267,6 +291,7 @@ struct hub *hub_new(struct loop *loop, const struct hub_options *options)
     hub->past.recent = hub->recent;
     hub->versions = versions_new();
     hub->encoder = encoder_new();
+    hub->routes = routes_new();
     hub->marker = marker_new(options->client);
     hub->reads = reads_new(loop, &params, &hub->past, hub->marker);
     hub->saver = timer_new(loop, on_save_time, hub);
@@ -301,6 +326,8 @@ void hub_free(struct hub *hub)
     known_clients_free(hub->known);
     feed_free(hub->feed);
     encoder_free(hub->encoder);
+    routes_free(hub->routes);
+    free(hub->marked);
     drop_queue(hub, UINT64_MAX);
     recent_free(hub->recent);
     versions_free(hub->versions);

@@ -9,6 +9,7 @@
 #include "hub/marker.h"
 #include "hub/past.h"
 #include "hub/reads.h"
+#include "hub/routes.h"
 #include "hub/versions.h"
 
 struct hub {
@@ -28,6 +29,10 @@ struct hub {
     struct txn **queue; /* come, but not yet handed on: queue[head], … */
     size_t queue_head, queue_n, queue_cap;
     struct flow *flows;
+    struct routes *routes;
+    struct flow **marked; /* those that the transaction at hand may concern */
+    size_t marked_n, marked_cap;
+    uint64_t turn;
     struct client *clients;
     struct known_clients *known;
     struct encoder *encoder;

@@ -69,7 +69,8 @@ static int visit(struct task *t, const struct repo *repo, const char *prefix, bo
 {
     struct place p = {.task = t};
     int status = TASK_FAILED;
-    if (session_open(&p.session, repo, prefix, t->database_wait_ms, &t->report) == 0) {
+    struct session_options options = {.prefix = prefix, .wait_ms = t->database_wait_ms, .looks = t->looks};
+    if (session_open(&p.session, repo, &options, &t->report) == 0) {
         p.session.place =
             several ? arena_printf(&p.arena, "%s%s%s", repo->name, prefix ? "." : "", prefix ? prefix : "")
                     : NULL;

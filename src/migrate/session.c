@@ -225,12 +225,14 @@ static void name_ourselves(struct session *s)
                    : arena_printf(&s->arena, "%lu@%s", (unsigned long)geteuid(), host);
 }
 
-int session_open(struct session *s, const struct repo *repo, const char *prefix, uint64_t wait_ms,
+int session_open(struct session *s, const struct repo *repo, const struct session_options *options,
                  struct report *report)
 {
-    *s = (struct session){.repo = repo, .prefix = prefix, .wait_ms = wait_ms, .report = report};
+    *s = (struct session){
+        .repo = repo, .prefix = options->prefix, .wait_ms = options->wait_ms, .report = report};
     name_ourselves(s);
-    return session_connect(s, repo_run_url(repo), &s->run) < 0 ? -1 : look(s);
+    const char *url = options->looks ? repo_look_url(repo) : repo_run_url(repo);
+    return session_connect(s, url, &s->run) < 0 ? -1 : look(s);
 }
 
 void session_close(struct session *s)

@@ -46,9 +46,14 @@ struct session {
     char sqlstate[6];  /* of the last migration that failed */
 };
 
-/* Connects, trying for wait_ms while nothing accepts connections, and looks. *s is fit for session_close() in
- * any case; a failure was reported. */
-MUST_USE int session_open(struct session *s, const struct repo *repo, const char *prefix, uint64_t wait_ms,
+struct session_options {
+    const char *prefix; /* NULL: none */
+    uint64_t wait_ms;   /* how long to try while nothing accepts connections */
+    bool looks;         /* nothing is run: the database itself will do, where the proxy is known as well */
+};
+
+/* Connects and looks. *s is fit for session_close() in any case; a failure was reported. */
+MUST_USE int session_open(struct session *s, const struct repo *repo, const struct session_options *options,
                           struct report *report);
 void session_close(struct session *s); /* may run twice */
 

@@ -85,6 +85,7 @@ static int status(struct place *p)
 
 int task_status(struct task *t)
 {
+    t->looks = true;
     int rc = place_each(t, status);
     return fflush(stdout) != 0 ? TASK_FAILED : rc;
 }

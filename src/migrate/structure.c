@@ -215,10 +215,12 @@ static int load(struct place *p)
 
 int task_dump(struct task *t)
 {
+    t->looks = true;
     return place_each(t, dump);
 }
 
 int task_load(struct task *t)
 {
+    t->looks = true; /* psql gets the same URL */
     return place_each(t, load);
 }

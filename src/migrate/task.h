@@ -26,6 +26,7 @@ struct task {
     struct repo_choice choice;
     struct target target;
     bool has_target;
+    bool looks; /* set by the task: it runs nothing */
     bool data, strict, exit_code, emit_forward, once, force;
     uint64_t database_wait_ms, lock_wait_ms;
     struct run_options run;
