@@ -520,7 +520,7 @@ bool client_is_full(const struct client *c)
 void client_drop(struct client *c, const char *why)
 {
     log_info(NULL, "sync: a client is sent away, to come back: %s", why);
-    c->hub->stats.clients_dropped++;
+    c->hub->stats.clients_sent_away++;
     client_end(c, SYNC_END_TROUBLE);
 }
 
