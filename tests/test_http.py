@@ -287,6 +287,34 @@ def test_metrics(busbar):
     assert set(before) <= set(during)
 
 
+def test_numbers_of_the_sync_service(busbar, cluster, database, satellite):
+    """Clients, subscriptions, what was sent; replication's lag, what it keeps in PostgreSQL and in the log."""
+    with busbar.wire() as wire:
+        wire.query("CREATE TABLE t (id int4 PRIMARY KEY, value text); ALTER TABLE t ENABLE ELECTRIC").ok()
+    client = satellite(busbar).start()
+    before = parse_prometheus(get(busbar.http_port, "/metrics").text)
+    client.sync("t")
+    with cluster.connect(database) as connection:
+        connection.execute("INSERT INTO t SELECT i, repeat('x', 100) FROM generate_series(1, 100) i")
+    client.collect(lambda: len(client.rows("t")) == 100, "the rows")
+
+    def numbers():
+        found = parse_prometheus(get(busbar.http_port, "/metrics").text)
+        return found if found["busbar_log_bytes"] > before["busbar_log_bytes"] + 10000 and found["busbar_replication_retained_bytes"] else None
+
+    after = wait_until(numbers, "the numbers of the log and the slot")  # looked at every ten seconds
+    assert (after["busbar_replication_up"], after["busbar_sync_ready"], after["busbar_sync_clients"], after["busbar_sync_subscriptions"]) == (1, 1, 1, 1)
+    assert after["busbar_sync_bytes_total"] >= before["busbar_sync_bytes_total"] + 10000
+    assert after["busbar_sync_transactions_total"] > before["busbar_sync_transactions_total"]
+    assert after["busbar_replication_transactions_total"] > before["busbar_replication_transactions_total"]
+    assert after["busbar_replication_lag_seconds"] < 5 and after["busbar_replication_lag_bytes"] < 1 << 24
+    health = get(busbar.http_port, "/api/health").json
+    assert health["replication"]["state"] == "ready" and health["replication"]["log_bytes"] > 10000 and health["replication"]["reason"] is None
+    assert health["sync"] == {**health["sync"], "ready": True, "clients": 1, "subscriptions": 1, "clients_dropped": 0}
+    client.drop()
+    wait_until(lambda: parse_prometheus(get(busbar.http_port, "/metrics").text)["busbar_sync_clients"] == 0, "the client to be missed")
+
+
 @pytest.mark.parametrize("method, path", [
     ("GET", "/"), ("GET", "/api"), ("GET", "/api/"), ("GET", "/api/statusx"), ("GET", "/api/status/x"), ("GET", "/api/migrations/x?dialect=sqlite"),
     ("POST", "/api/migrations?dialect=sqlite"), ("DELETE", "/api/status"), ("PUT", "/metrics"), ("GET", "/favicon.ico"), ("GET", "/%2e%2e/etc/passwd")])

@@ -395,10 +395,12 @@ static void on_signal(void *ctx, int signum)
     loop_stop(sv->loop);
 }
 
-static void fill_numbers(void *ctx, struct proxy_stats *out)
+static void fill_numbers(void *ctx, struct proxy_stats *out_proxy, struct sync_stats *out_sync)
 {
     const struct serve *sv = ctx;
-    proxy_read_stats(sv->proxy, out);
+    proxy_read_stats(sv->proxy, out_proxy);
+    hub_read_stats(sv->hub, out_sync);
+    out_sync->clients_dropped = sync_server_dropped(sv->sync);
 }
 
 static uint64_t history_faults(void *ctx)

@@ -144,7 +144,7 @@ static void write_numbers(struct api *api, struct http_request *r, const struct 
         .now = now(),
     };
     if (api->fill) {
-        api->fill(api->ctx, &m.numbers);
+        api->fill(api->ctx, &m.numbers, &m.sync);
     }
     m.counted = counts && counts->ok && counts->rows == 1 &&
                 str_to_u64(pg_result_get(counts, 0, 0), UINT64_MAX, &m.migrations) &&

@@ -5,12 +5,13 @@
  * The application owns a struct api_state and a fill function:
  *   - api_state is read at each request, so it is enough to write its fields when something happens. Until
  * `ready` /api/status and /api/migrations answer 503; `reason` says why, in words for people.
- *   - fill is called at each request that shows numbers, and sets what it has; the struct comes zeroed.
+ *   - fill is called at each request that shows numbers, and sets what it has; the structs come zeroed.
  * What is in the database (how many migrations, how many tables) is asked of it by the service connection.
  */
 #pragma once
 
 #include "base/proxy_stats.h"
+#include "base/sync_stats.h"
 #include "http/findings.h"
 #include "net/http.h"
 
@@ -29,7 +30,7 @@ struct api_state {
 
 enum { API_TEXT_MAX = 4 * 1024 * 1024 }; /* of /api/health and /metrics */
 
-typedef void (*api_fill_fn)(void *ctx, struct proxy_stats *out_numbers);
+typedef void (*api_fill_fn)(void *ctx, struct proxy_stats *out_proxy, struct sync_stats *out_sync);
 
 struct api_options {
     struct http_options http;

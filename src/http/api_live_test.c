@@ -49,7 +49,7 @@ static void on_state(void *ctx, enum pg_client_state state, const struct login_e
     loop_stop(b->loop);
 }
 
-static void fill(void *ctx, struct proxy_stats *n)
+static void fill(void *ctx, struct proxy_stats *n, struct sync_stats *s)
 {
     n->sessions = 4;
     n->migrations_recorded = 11;

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -147,10 +148,51 @@ static void write_proxy(const struct proxy_stats *n, struct buf *out)
     count(out, "busbar_migrations_refused_total", "counter", "Migrations refused.", n->migrations_refused);
 }
 
+static void write_replication(const struct sync_stats *n, struct buf *out)
+{
+    count(out, "busbar_replication_up", "gauge", "1 while changes come from PostgreSQL.",
+          n->state && strcmp(n->state, "ready") == 0);
+    count(out, "busbar_replication_lag_bytes", "gauge", "WAL that PostgreSQL has and Busbar has not.",
+          n->lag_bytes);
+    measure(out, "busbar_replication_lag_seconds", "gauge",
+            "Age of the newest transaction when it came; 0 when there were no more.",
+            (double)n->lag_ms / 1000);
+    count(out, "busbar_replication_retained_bytes", "gauge", "WAL that PostgreSQL keeps for the slot.",
+          n->retained);
+    count(out, "busbar_replication_transactions_total", "counter", "Transactions received.", n->transactions);
+    count(out, "busbar_replication_bytes_total", "counter", "Bytes of transactions received.", n->bytes);
+    count(out, "busbar_replication_connects_total", "counter", "Connections made for replication.",
+          n->connects);
+    count(out, "busbar_log_bytes", "gauge", "Transactions kept in the log.", n->log_bytes);
+    count(out, "busbar_log_transactions", "gauge", "Number of transactions kept in the log.",
+          n->log_transactions);
+    count(out, "busbar_log_resets_total", "counter",
+          "How often the log has begun anew, for which all clients load their data again.", n->resets);
+}
+
+static void write_sync(const struct sync_stats *n, struct buf *out)
+{
+    count(out, "busbar_sync_ready", "gauge", "1 while sync clients are served.", n->ready);
+    count(out, "busbar_sync_clients", "gauge", "Sync clients connected.", n->clients);
+    count(out, "busbar_sync_subscriptions", "gauge", "Subscriptions of the clients that are connected.",
+          n->subscriptions);
+    count(out, "busbar_sync_flows", "gauge", "Different views that are followed, each at its position.",
+          n->flows);
+    count(out, "busbar_sync_transactions_total", "counter", "Transactions queued to clients.",
+          n->transactions_sent);
+    count(out, "busbar_sync_bytes_total", "counter", "Bytes queued to clients.", n->bytes_sent);
+    count(out, "busbar_sync_clients_dropped_total", "counter",
+          "Clients dropped because they could not follow.", n->clients_dropped);
+    count(out, "busbar_sync_clients_sent_away_total", "counter",
+          "Clients sent away for a moment: their rows could not be read.", n->clients_sent_away);
+}
+
 void metrics_write_text(const struct metrics *m, struct buf *out)
 {
     write_service(m, out);
     write_proxy(&m->numbers, out);
+    write_replication(&m->sync, out);
+    write_sync(&m->sync, out);
     measure(out, "process_start_time_seconds", "gauge", "Start of the process, seconds since 1970.",
             m->start_time);
     measure(out, "process_cpu_seconds_total", "counter", "Processor time used.", m->cpu_seconds);
@@ -187,6 +229,22 @@ static const char *status_of(const struct metrics *m)
     return m->state->ready ? "ready" : m->postgres_state[0] == 'd' ? "unavailable" : "starting";
 }
 
+static json_t *replication_json(const struct sync_stats *n)
+{
+    return json_pack("{s:o, s:o, s:I, s:f, s:I, s:I, s:I}", "state", text_or_null(n->state), "reason",
+                     text_or_null(n->trouble), "lag_bytes", (json_int_t)n->lag_bytes, "lag_seconds",
+                     (double)n->lag_ms / 1000, "retained_bytes", (json_int_t)n->retained, "log_bytes",
+                     (json_int_t)n->log_bytes, "log_transactions", (json_int_t)n->log_transactions);
+}
+
+static json_t *sync_json(const struct sync_stats *n)
+{
+    return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "ready", n->ready, "clients", (json_int_t)n->clients,
+                     "subscriptions", (json_int_t)n->subscriptions, "transactions_sent",
+                     (json_int_t)n->transactions_sent, "bytes_sent", (json_int_t)n->bytes_sent,
+                     "clients_dropped", (json_int_t)n->clients_dropped);
+}
+
 void metrics_write_json(const struct metrics *m, struct buf *out)
 {
     const struct api_state *s = m->state;
@@ -194,12 +252,13 @@ void metrics_write_json(const struct metrics *m, struct buf *out)
                                  text_or_null(s->server_version), "guard", s->ready && s->guard, "reason",
                                  text_or_null(s->ready ? s->guard_reason : s->reason));
     json_t *root = json_pack(
-        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f}", "status", status_of(m), "version", m->version,
-        "postgres", postgres, "migrations", count_or_null(m->counted, m->migrations), "electrified_tables",
-        count_or_null(m->counted, m->electrified_tables), "drift",
+        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:f}", "status", status_of(m), "version",
+        m->version, "postgres", postgres, "migrations", count_or_null(m->counted, m->migrations),
+        "electrified_tables", count_or_null(m->counted, m->electrified_tables), "drift",
         findings_json(&s->drift, "table", "difference"), "unusable_migrations",
         findings_json(&s->unusable, "version", "reason"), "sessions", (json_int_t)m->numbers.sessions,
-        "sessions_total", (json_int_t)m->numbers.sessions_total, "uptime_seconds", m->now - m->start_time);
+        "sessions_total", (json_int_t)m->numbers.sessions_total, "replication", replication_json(&m->sync),
+        "sync", sync_json(&m->sync), "uptime_seconds", m->now - m->start_time);
     char *text = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     if (text) {
         buf_put_c(out, text);

@@ -13,6 +13,7 @@ struct metrics {
     const char *version;        /* of the program */
     const char *postgres_state; /* "up", "down", "connecting" */
     struct proxy_stats numbers;
+    struct sync_stats sync;
     bool counted; /* the database answered: */
     uint64_t migrations, electrified_tables;
     double start_time, now; /* seconds since 1970 */

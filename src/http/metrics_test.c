@@ -107,6 +107,61 @@ static void text_has_all_that_the_proxy_counts(void **state)
     }
 }
 
+static void text_has_all_of_the_sync_service(void **state)
+{
+    static const char *const lines[] = {
+        "\nbusbar_replication_up 1\n",
+        "\nbusbar_replication_lag_bytes 1\n",
+        "\nbusbar_replication_lag_seconds 2.5\n",
+        "\nbusbar_replication_retained_bytes 3\n",
+        "\nbusbar_replication_transactions_total 4\n",
+        "\nbusbar_replication_bytes_total 5\n",
+        "\nbusbar_replication_connects_total 6\n",
+        "\nbusbar_log_resets_total 7\n",
+        "\nbusbar_log_bytes 8\n",
+        "\nbusbar_log_transactions 9\n",
+        "\nbusbar_sync_ready 1\n",
+        "\nbusbar_sync_clients 10\n",
+        "\nbusbar_sync_subscriptions 11\n",
+        "\nbusbar_sync_flows 12\n",
+        "\nbusbar_sync_transactions_total 13\n",
+        "\nbusbar_sync_bytes_total 14\n",
+        "\nbusbar_sync_clients_dropped_total 15\n",
+        "\nbusbar_sync_clients_sent_away_total 16\n",
+    };
+    CLEANUP(buf_deinit) struct buf out = BUF_INIT(65536);
+    struct metrics m = sample(&ready);
+    m.sync = (struct sync_stats){.ready = true,
+                                 .state = "ready",
+                                 .lag_bytes = 1,
+                                 .lag_ms = 2500,
+                                 .retained = 3,
+                                 .transactions = 4,
+                                 .bytes = 5,
+                                 .connects = 6,
+                                 .resets = 7,
+                                 .log_bytes = 8,
+                                 .log_transactions = 9,
+                                 .clients = 10,
+                                 .subscriptions = 11,
+                                 .flows = 12,
+                                 .transactions_sent = 13,
+                                 .bytes_sent = 14,
+                                 .clients_dropped = 15,
+                                 .clients_sent_away = 16};
+    metrics_write_text(&m, &out);
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        has(&out, lines[i]);
+    }
+    buf_reset(&out);
+    metrics_write_json(&m, &out);
+    has(&out, "\"replication\":{\"state\":\"ready\",\"reason\":null,\"lag_bytes\":1,\"lag_seconds\":2.5,"
+              "\"retained_bytes\":3,"
+              "\"log_bytes\":8,\"log_transactions\":9},\"sync\":{\"ready\":true,\"clients\":10,"
+              "\"subscriptions\":11,"
+              "\"transactions_sent\":13,\"bytes_sent\":14,\"clients_dropped\":15}");
+}
+
 /* Format 0.0.4: every line is a comment or "name{labels} value"; HELP and TYPE come once, before the samples.
  */
 static void every_line_has_the_form(void **state)
@@ -220,6 +275,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_says_what_is_known),
         cmocka_unit_test(text_has_all_that_the_proxy_counts),
+        cmocka_unit_test(text_has_all_of_the_sync_service),
         cmocka_unit_test(every_line_has_the_form),
         cmocka_unit_test(json_tells_the_state),
         cmocka_unit_test(findings_are_told),

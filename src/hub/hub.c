@@ -351,13 +351,35 @@ const char *hub_trouble(const struct hub *hub)
     return *hub->trouble ? hub->trouble : NULL;
 }
 
-void hub_stats(const struct hub *hub, struct hub_stats *out)
+static void read_feed_stats(const struct feed *feed, struct sync_stats *out)
+{
+    struct feed_stats f;
+    feed_stats(feed, &f);
+    out->state = f.state;
+    out->position = f.position;
+    out->lag_bytes = f.lag_bytes;
+    out->lag_ms = f.lag_ms;
+    out->retained = f.retained_bytes;
+    out->transactions = f.transactions;
+    out->bytes = f.bytes;
+    out->connects = f.connects;
+    out->resets = f.resets;
+    out->log_bytes = f.log_bytes;
+    out->log_transactions = f.log_transactions;
+}
+
+void hub_read_stats(const struct hub *hub, struct sync_stats *out)
 {
     *out = hub->stats;
+    out->ready = hub->ready;
+    out->trouble = hub_trouble(hub);
     if (hub->feed) {
-        feed_stats(hub->feed, &out->feed);
+        read_feed_stats(hub->feed, out);
     }
     for (const struct flow *s = hub->flows; s; s = flow_next(s)) {
         out->flows++;
+    }
+    for (const struct client *c = hub->clients; c; c = c->next) {
+        out->subscriptions += c->known ? c->known->state.n : 0;
     }
 }

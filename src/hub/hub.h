@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "base/sync_stats.h"
 #include "feed/feed.h"
 
 struct hub;
@@ -43,9 +44,5 @@ bool hub_is_ready(const struct hub *hub); /* clients can be served */
 /* Why nothing comes from the database; NULL: it does, or that is not known yet. */
 const char *hub_trouble(const struct hub *hub);
 
-struct hub_stats {
-    struct feed_stats feed;
-    uint64_t clients, subscriptions, flows;
-    uint64_t transactions_sent, bytes_sent, clients_dropped;
-};
-void hub_stats(const struct hub *hub, struct hub_stats *out);
+/* All but the clients dropped; texts are valid until the next turn of the loop. */
+void hub_read_stats(const struct hub *hub, struct sync_stats *out);

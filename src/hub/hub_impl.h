@@ -36,8 +36,8 @@ struct hub {
     struct client *clients;
     struct known_clients *known;
     struct encoder *encoder;
-    struct timer *saver; /* writes what is dirty, now and then */
-    struct hub_stats stats;
+    struct timer *saver;     /* writes what is dirty, now and then */
+    struct sync_stats stats; /* what is counted here */
 };
 
 /* NULL: there is none. */

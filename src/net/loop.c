@@ -28,6 +28,8 @@ struct mailbox {
     uv_async_t wake;
     struct posted *items;
     size_t n, cap;
+    struct posted *running; /* taken out, and not all run yet; the loop's thread alone touches these */
+    size_t running_n;
 };
 
 struct loop {
@@ -93,10 +95,15 @@ static void on_posted(uv_async_t *handle)
     m->items = NULL;
     m->n = m->cap = 0;
     pthread_mutex_unlock(&m->lock);
+    m->running = items;
+    m->running_n = n;
     for (size_t i = 0; i < n; i++) {
-        items[i].fn(items[i].ctx);
+        if (items[i].fn) { /* else it was forgotten meanwhile */
+            items[i].fn(items[i].ctx);
+        }
     }
-    free(items);
+    m->running_n = 0;
+    free(take_ptr(&m->running));
 }
 
 void loop_post(struct loop *loop, post_fn fn, void *ctx)
@@ -116,6 +123,11 @@ void loop_post_forget(struct loop *loop, const void *ctx)
 {
     struct mailbox *m = &loop->mailbox;
     size_t kept = 0;
+    for (size_t i = 0; i < m->running_n; i++) {
+        if (m->running[i].ctx == ctx) {
+            m->running[i].fn = NULL;
+        }
+    }
     pthread_mutex_lock(&m->lock);
     for (size_t i = 0; i < m->n; i++) {
         if (m->items[i].ctx != ctx) {

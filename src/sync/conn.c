@@ -20,7 +20,7 @@ struct sync_server {
     char *instance;
     struct conn *conns;
     size_t clients, max_clients;
-    uint64_t last_number;
+    uint64_t last_number, dropped;
     bool stopping;
 };
 
@@ -80,6 +80,7 @@ static void drop_conn(void *host)
 {
     struct conn *c = host;
     log_info(c->name, "sync client cannot follow: dropped unsent=%zu", websocket_unsent(c->ws));
+    c->server->dropped++;
     timer_stop(c->expiry);
     websocket_abort(c->ws);
 }
@@ -207,6 +208,11 @@ void sync_server_stop(struct sync_server *server)
 size_t sync_server_clients(const struct sync_server *server)
 {
     return server->clients;
+}
+
+uint64_t sync_server_dropped(const struct sync_server *server)
+{
+    return server->dropped;
 }
 
 void sync_server_free(struct sync_server *server)

@@ -21,6 +21,7 @@ struct sync_server *sync_server_new(struct loop *loop, struct http_server *http,
                                     const struct sync_server_options *options);
 /* Sends everybody away, in an orderly manner, and refuses who comes. */
 void sync_server_stop(struct sync_server *server);
-size_t sync_server_clients(const struct sync_server *server); /* connections that are there */
+size_t sync_server_clients(const struct sync_server *server);   /* connections that are there */
+uint64_t sync_server_dropped(const struct sync_server *server); /* clients that could not follow, so far */
 /* Drops who is there; the service is told. To be freed after the HTTP server. Takes NULL. */
 void sync_server_free(struct sync_server *server);

@@ -358,7 +358,8 @@ class Satellite:
         what.ParseFromString(data[1:])
         assert not (self.log and isinstance(self.log[-1], Fault)), f"{name} after an error"
         inside = isinstance(self._open, (Batch, GoneBatch)) and not getattr(self._open, "ref", 0)
-        assert not inside or name in ("SatOpLog", "SatSubsDataEnd", "SatShapeDataBegin", "SatShapeDataEnd", "SatUnsubsDataEnd", "SatErrorResp"), f"{name} inside {self._open!r}"
+        assert not inside or name in ("SatOpLog", "SatSubsDataEnd", "SatShapeDataBegin", "SatShapeDataEnd", "SatUnsubsDataEnd", "SatErrorResp",
+                                      "SatRpcResponse"), f"{name} inside {self._open!r}"
         getattr(self, f"_on_{name}")(what)
 
     def _on_SatErrorResp(self, what):
