@@ -6,6 +6,7 @@ import math
 import struct
 import uuid
 
+import psycopg
 import pytest
 
 from harness.satellite import select
@@ -198,6 +199,111 @@ def test_44_toasted_value_unchanged(busbar, sql, satellite, electric_client, sto
     client.wait_same(sql, "texts")
     assert client.rows("texts") == [("2", large, "b")]
     device.wait_rows("SELECT id, large, small FROM texts", [(2, large, "b")])
+
+
+FAMILY = """
+CREATE TABLE parents (id int8 PRIMARY KEY, partner int8 REFERENCES parents, value text);
+CREATE TABLE children (id int8 PRIMARY KEY, parent int8 NOT NULL REFERENCES parents ON DELETE RESTRICT);
+CREATE TABLE others (id int8 PRIMARY KEY, child int8 REFERENCES children DEFERRABLE INITIALLY DEFERRED)
+"""
+
+
+@pytest.fixture
+def family(busbar, sql):
+    """Tables that refer to each other, with rows."""
+    electrify(busbar, FAMILY, "parents", "children")
+    sql.execute("INSERT INTO parents SELECT n, n, 'x' FROM generate_series(1, 20) n; INSERT INTO children SELECT n, n % 7 + 1 FROM generate_series(1, 30) n;"
+                " INSERT INTO others VALUES (1, 1)")
+    return busbar
+
+
+def test_45_truncate(client, entries, sql, satellite, electric_client):
+    """The rows are deleted: nobody is sent away, nothing is loaded again. A subscription made at the same time has what is there."""
+    device = electric_client(entries).start()
+    device.sync("entries")
+    for i in range(5):
+        add(sql, str(i))
+    device.wait_rows("SELECT count(*) FROM entries", [(5,)])
+    client.wait_same(sql, "entries")
+    with sql.transaction():
+        add(sql, "also gone")
+        sql.execute("TRUNCATE entries")
+        add(sql, "after")
+    client.wait_same(sql, "entries")
+    assert sorted(client.transactions[-1].kinds) == ["delete"] * 5 + ["insert"]
+    sql.execute("TRUNCATE entries")
+    sql.execute("TRUNCATE entries")
+    add(sql, "last")
+    client.wait_same(sql, "entries")
+    device.wait_rows("SELECT content FROM entries", [("last",)])
+    late = satellite(entries).start()
+    late.sync("entries")
+    late.wait_same(sql, "entries")
+    assert not client.surprises and not late.surprises and device.status["connected"] and not device.thrown
+
+
+@pytest.mark.parametrize("statement", ["TRUNCATE parents CASCADE", "TRUNCATE others, parents, children", "TRUNCATE children, others, parents RESTART IDENTITY"])
+def test_45_truncate_of_tables_with_foreign_keys(family, sql, satellite, statement):
+    """Whatever the order, and although deletion in that order would be refused. No trigger of rows fires, as with every TRUNCATE."""
+    sql.execute("CREATE FUNCTION never() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''fired''; END'")
+    sql.execute("CREATE TRIGGER never BEFORE DELETE ON children FOR EACH ROW EXECUTE FUNCTION never()")
+    client = satellite(family).start()
+    client.sync("children", "parents")
+    sql.execute(statement)
+    client.collect(lambda: data(client), "the deletions")
+    assert sorted((op.kind, op.table) for op in data(client)[0].ops) == [("delete", "children")] * 30 + [("delete", "parents")] * 20
+    assert [sql.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("parents", "children", "others")] == [0, 0, 0]
+    assert sql.execute("SHOW session_replication_role").fetchone()[0] == "origin"
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        sql.execute("INSERT INTO children VALUES (1, 1)")
+
+
+def test_45_truncate_that_is_refused(family, sql, satellite):
+    """By PostgreSQL, before anything is deleted; and one that is rolled back."""
+    client = satellite(family).start()
+    client.sync("children", "parents")
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        sql.execute("TRUNCATE parents")
+    with sql.transaction():
+        sql.execute("SAVEPOINT a; TRUNCATE parents CASCADE; ROLLBACK TO a")
+        sql.execute("UPDATE parents SET value = 'last' WHERE id = 1")
+    client.collect(lambda: data(client), "the update")
+    assert data(client)[0].kinds == ["update"] and len(client.rows("children")) == 30
+
+
+@pytest.mark.parametrize("how", ["old snapshot", "no trigger"])
+def test_45_truncate_that_cannot_be_told(entries, client, sql, satellite, electric_client, how):
+    """Then clients are sent to load their data anew. The published one empties its tables, but forgets to ask for its shapes again (its
+    serialised state lacks them): an app that does, as at its next start, has what is there."""
+    device = electric_client(entries).start()
+    device.sync("entries")
+    add(sql)
+    device.wait_rows("SELECT count(*) FROM entries", [(1,)])
+    client.wait_same(sql, "entries")
+    if how == "no trigger":
+        sql.execute("DROP TRIGGER busbar_truncate ON entries; TRUNCATE entries")
+    else:
+        sql.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; TRUNCATE entries; COMMIT")
+    assert client.wait_fault()[0].code == "REPLICATION_FAILED"
+    add(sql, "after")
+    device.wait_rows("SELECT count(*) FROM entries", [(0,)])
+    device.wait_status("connected")
+    device.sync("entries")
+    device.wait_rows("SELECT content FROM entries", [("after",)])
+    again = satellite(entries).start()
+    again.sync("entries")
+    again.wait_same(sql, "entries")
+
+
+def test_45_trigger_comes_and_goes(entries, sql):
+    """With the table's being open for sync; what somebody took away is there again after a start."""
+    there = "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'entries'::regclass AND tgname = 'busbar_truncate' AND tgenabled = 'A'"
+    assert sql.execute(there).fetchone()[0] == 1
+    with entries.wire() as wire:
+        wire.query("ALTER TABLE entries DISABLE ELECTRIC").ok()
+        assert sql.execute(there).fetchone()[0] == 0
+        wire.query("ALTER TABLE entries ENABLE ELECTRIC").ok()
+    assert sql.execute(there).fetchone()[0] == 1
 
 
 def test_45a_one_row_changed_often(client, sql):

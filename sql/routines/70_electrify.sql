@@ -199,7 +199,7 @@ LANGUAGE sql STABLE AS $$
     FROM pg_class c WHERE c.oid = table_oid
 $$;
 
--- Puts the table into the publication with whole old rows. The guard protects the publication, hence the setting: put
+-- Puts the table into the publication with whole old rows, also those that TRUNCATE takes. The guard protects the publication, hence the setting: put
 -- back at the end, and by PostgreSQL itself when an error ends it sooner (set_config with is_local).
 CREATE OR REPLACE FUNCTION busbar.publish(table_oid oid) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -215,6 +215,7 @@ BEGIN
             WHERE p.pubname = 'electric_publication' AND (p.puballtables OR r.oid IS NOT NULL)) THEN
         EXECUTE format('ALTER PUBLICATION electric_publication ADD TABLE ONLY %s', table_oid::regclass);
     END IF;
+    PERFORM busbar.watch_truncate(table_oid);
     PERFORM set_config('busbar.maintenance', before, true);
 END
 $$;

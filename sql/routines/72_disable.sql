@@ -67,6 +67,7 @@ BEGIN
             WHERE p.pubname = 'electric_publication' AND r.prrelid = table_oid) THEN
         EXECUTE format('ALTER PUBLICATION electric_publication DROP TABLE ONLY %s', table_oid::regclass);
     END IF;
+    PERFORM busbar.unwatch_truncate(table_oid);
     IF replica_identity LIKE 'USING INDEX %' AND NOT EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
             WHERE i.indrelid = table_oid AND i.indisunique AND i.indisvalid
               AND replica_identity = format('USING INDEX %I', c.relname)) THEN

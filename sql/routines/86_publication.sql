@@ -38,5 +38,6 @@ $$;
 DO $$
 BEGIN
     PERFORM busbar.publish_all();
+    PERFORM busbar.watch_truncates();
 END
 $$;

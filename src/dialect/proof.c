@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One proof: commands go through the model (schema) and the renderer into SQLite, one after the other. A
- * history past PROOF_MAX_REPLAY is not replayed to its end: it was proved when it was recorded, and its
- * result is enough to try new commands on. The database lives for one call. Time is bounded by a progress
- * handler inside a statement and a look at the clock between statements, memory by a page limit and a bound
- * on text.
+ * One proof: commands go through the model (schema) and the renderer into SQLite, one after the other. When
+ * there are new commands, or past PROOF_MAX_REPLAY, the recorded ones go through the model alone: they were
+ * proved when they were recorded, and what they come to is enough to try new ones on. The database lives for
+ * one call. Time is bounded by a progress handler inside a statement and a look at the clock between
+ * statements, memory by a page limit and a bound on text.
  */
 #include "dialect/proof.h"
 
@@ -29,6 +29,7 @@ struct proof {
     size_t text;        /* bytes of statements so far */
     size_t replay;      /* cost of the recorded ADD COLUMNs so far, in tables read */
     bool recorded;      /* the command at hand is recorded */
+    bool replays;       /* recorded commands are run one by one */
     int64_t deadline;   /* ms */
     struct arena *notes_arena;
     struct notes *notes; /* of the new commands; NULL: nobody asks */
@@ -226,19 +227,22 @@ static int render_and_run(struct proof *p, const struct op *op)
 }
 
 /* At each ADD COLUMN SQLite reads the definitions of all tables again. */
-static bool is_replayed(struct proof *p, const struct op *op)
+static void count_replay(struct proof *p, const struct op *op)
 {
-    p->replay += p->recorded && op->kind == OP_ADD_COLUMN ? p->schema.n_tables : 0;
-    return !p->recorded || p->replay <= PROOF_MAX_REPLAY;
+    p->replay += op->kind == OP_ADD_COLUMN ? p->schema.n_tables : 0;
+    p->replays = p->replays && p->replay <= PROOF_MAX_REPLAY;
 }
 
 static int run_op(struct proof *p, const struct op *op)
 {
     int outcome = schema_apply(&p->schema, op, p->err);
-    if (outcome != SCHEMA_CHANGED || !is_replayed(p, op)) {
+    if (outcome != SCHEMA_CHANGED) {
         return outcome < 0 ? -1 : 0;
     }
-    return render_and_run(p, op);
+    if (p->recorded) {
+        count_replay(p, op);
+    }
+    return p->recorded && !p->replays ? 0 : render_and_run(p, op);
 }
 
 static int run_command(struct proof *p, struct str json)
@@ -277,7 +281,7 @@ static int rebuild_table(struct proof *p, const struct table *t)
     return rc;
 }
 
-/* A history too long to replay: a new database with the tables as the history left them. */
+/* A new database with the tables as the history left them. */
 static int rebuild(struct proof *p)
 {
     sqlite3_close(p->db);
@@ -303,7 +307,7 @@ static int run_recorded(struct proof *p, const struct str *ops, size_t n)
             return err_context(p->err, "recorded migration command %zu of %zu", i + 1, n);
         }
     }
-    int rc = p->replay > PROOF_MAX_REPLAY ? rebuild(p) : 0;
+    int rc = p->replays ? 0 : rebuild(p);
     p->recorded = false;
     return rc;
 }
@@ -455,7 +459,8 @@ static int check_tables(struct proof *p)
 
 static int prove(struct proof *p, const struct str *ops, size_t n, size_t n_recorded)
 {
-    if (set_up(p) || run_recorded(p, ops, n_recorded)) {
+    p->replays = n == n_recorded;
+    if ((p->replays && set_up(p)) || run_recorded(p, ops, n_recorded)) {
         return -1;
     }
     if (n_recorded < n && insert_rows(p)) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The proof that SQLite clients can follow: the whole history and what is new, run in an in-memory SQLite. */
+/* The proof that SQLite clients can follow: the history or what is new after it, run in an in-memory SQLite.
+ */
 #pragma once
 
 #include "dialect/render.h"
@@ -13,16 +14,16 @@ enum {
 
 /*
  * ops[i] is the JSON of one command (schema/ops.h), in order; the first n_recorded are recorded already, the
- * rest are on trial. Tables of the recorded part hold a row when the new commands come, as clients' tables
- * do.
+ * rest are on trial, on the tables as the recorded part leaves them, which hold a row, as clients' tables do.
+ * Without new commands the recorded ones are on trial, each.
  *
  * Returns 0, or -1 with one of
  * - ERR_INPUT, SQLSTATE UB004: SQLite refuses something new; the message is for the author of the migration;
  * - ERR_INTERNAL: a recorded command fails, ops are malformed, or the result is not what the model says;
  * - ERR_LIMIT: one of the bounds above was reached.
  *
- * Blocks the caller for its whole duration, some 0.1 s for a long history; keeps nothing, so any thread will
- * do.
+ * Blocks the caller for its whole duration, some 0.1 s for a long history on trial; keeps nothing, so any
+ * thread will do.
  */
 MUST_USE int proof_run(const struct str *ops, size_t n, size_t n_recorded, struct err *err);
 

@@ -224,7 +224,7 @@ static struct str unknown_subscription(const struct client *c, const struct sync
     for (size_t i = 0; i < request->subscriptions->n; i++) {
         struct str id = request->subscriptions->items[i];
         const struct subscription_state *sub = client_state_find(&c->known->state, id);
-        if (!sub || (sub->unsubscribed && request->lsn > sub->gone_lsn)) {
+        if (!sub || sub->lsn == 0 || (sub->unsubscribed && request->lsn > sub->gone_lsn)) {
             return id;
         }
     }

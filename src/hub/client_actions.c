@@ -279,7 +279,7 @@ static void give_up_subscription(struct client *c)
     forget_subscription(c);
 }
 
-static void on_failed(void *ctx, bool lost, const struct err *err)
+static void on_failed(void *ctx, enum read_failure how, const struct err *err)
 {
     struct client *c = ctx;
     bool sent = c->sent;
@@ -287,9 +287,12 @@ static void on_failed(void *ctx, bool lost, const struct err *err)
     drop_rows(c);
     plan_unref(take_ptr(&c->part));
     log_warning(NULL, "sync: the data of a subscription cannot be read: %s", err->msg);
-    if (!lost && !sent && c->actions->kind == ACTION_SUBSCRIBE) {
+    if (how != READ_LOST && !sent && c->actions->kind == ACTION_SUBSCRIBE) {
         give_up_subscription(c);
     } else {
+        if (how == READ_TOO_FAR) {
+            client_forget_subscriptions(c); /* another try would fail as well */
+        }
         client_drop(c, "its data cannot be read");
     }
 }
@@ -440,9 +443,29 @@ static void stop_join(struct client *c)
     c->waiting_disk = false;
 }
 
+/* Whoever unsubscribed has been answered: what it was not told is told when it comes back, wherever it is
+ * then. */
+static void owe_what_is_gone(struct client *c)
+{
+    bool owed = false;
+    for (const struct action *action = c->actions; action; action = action->next) {
+        for (size_t i = 0; action->kind == ACTION_UNSUBSCRIBE && i < action->n; i++) {
+            struct subscription_state *sub = client_state_find(&c->known->state, action->ids[i]);
+            if (sub) {
+                sub->unsubscribed = owed = true;
+                sub->gone_lsn = UINT64_MAX;
+            }
+        }
+    }
+    if (owed) {
+        known_save(c->known);
+    }
+}
+
 void client_stop_actions(struct client *c)
 {
     loop_post_forget(c->hub->loop, c);
+    owe_what_is_gone(c);
     stop_join(c);
     while (c->actions) {
         pop_action(c);

@@ -140,7 +140,7 @@ static void on_read_failed(void *ctx, enum read_failure how, const struct err *e
     struct flow *s = ctx;
     log_warning(NULL, "sync: rows that move into view cannot be read: %s", err->msg);
     read_free(take_ptr(&s->read)); /* and err with it */
-    lose_clients(s, how == READ_REFUSED, "rows cannot be read");
+    lose_clients(s, how != READ_LOST, "rows cannot be read");
 }
 
 static void next_need(struct flow *s)
@@ -152,7 +152,9 @@ static void next_need(struct flow *s)
         read_need(s->read, s->plan->forest, str_c(s->user), need);
         return;
     }
-    read_free(take_ptr(&s->read));
+    if (!read_is_good(s->read)) { /* else the transactions that have come meanwhile may do with it */
+        read_free(take_ptr(&s->read));
+    }
     if (view_finish(s->view, &ops, &err) < 0) {
         log_error(NULL, "sync: %s", err.msg);
         lose_clients(s, true, "a transaction cannot be applied");
@@ -177,12 +179,35 @@ static void on_row(void *ctx, const struct value *row)
 
 static const struct read_events read_events = {on_ready, on_row, on_ready, on_read_failed};
 
-static void start_reading(struct flow *s)
+static void start_read(struct flow *s)
 {
     size_t n;
     const struct table *const *tables = view_tables(s->view, &n);
-    set_state(s, FLOW_READING);
     s->read = read_start(s->hub->reads, s->head.end_lsn, tables, n, &read_events, s);
+}
+
+static void read_on(void *ctx)
+{
+    struct flow *s = ctx;
+    struct err err;
+    if (!s->clients) {
+        run_soon(s);
+    } else if (read_is_good(s->read) && read_advance(s->read, s->head.end_lsn, &err) == 0) {
+        next_need(s);
+    } else {
+        read_free(take_ptr(&s->read));
+        start_read(s);
+    }
+}
+
+static void start_reading(struct flow *s)
+{
+    set_state(s, FLOW_READING);
+    if (s->read) {
+        loop_post(s->hub->loop, read_on, s); /* the log is being read just now */
+    } else {
+        start_read(s);
+    }
 }
 
 /* The schema after the transaction, for the view and for what it says of its rows. */
@@ -196,6 +221,7 @@ static bool migrate(struct flow *s)
         plan_unref(plan);
         return false;
     }
+    read_free(take_ptr(&s->read)); /* it knows the tables of the old plan */
     plan_unref(s->plan);
     s->plan = plan;
     buf_reset(&s->key);
@@ -277,6 +303,7 @@ static int take_past(void *ctx, lsn_t lsn, struct str record, struct err *err)
 static void go_live(struct flow *s)
 {
     struct flow *other = hub_live_flow(s->hub, buf_str(&s->key));
+    read_free(take_ptr(&s->read));
     tell_clients(s);
     if (!other) {
         set_state(s, FLOW_LIVE);

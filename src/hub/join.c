@@ -170,7 +170,7 @@ static void on_failed(void *ctx, enum read_failure how, const struct err *err)
     void *owner = j->ctx;
     struct err copy = *err;
     destroy(j);
-    events->failed(owner, how == READ_LOST, &copy);
+    events->failed(owner, how, &copy);
 }
 
 static const struct read_events read_events = {on_ready, on_row, on_done, on_failed};

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "hub/plan.h"
+#include "hub/reads.h"
 #include "shapes/view.h"
 
 struct client;
@@ -33,7 +34,7 @@ struct join_events {
     /* All rows have been told. The view stands at the position and belongs to the callee, as does the plan's
      * reference. */
     void (*ready)(void *ctx, struct plan *whole, struct view *view);
-    void (*failed)(void *ctx, bool lost, const struct err *err); /* lost: another try may do */
+    void (*failed)(void *ctx, enum read_failure how, const struct err *err);
 };
 
 struct join *join_start(struct hub *hub, const struct join_options *options, const struct join_events *events,

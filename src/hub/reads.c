@@ -27,6 +27,8 @@ enum {
     TAKE_MS = 10,                   /* who commits may lose its processor in between, or wait for a standby */
     NOTED_A_TURN = 8 * 1024 * 1024, /* bytes of the log in one turn of the loop */
     QUERY_TEXT = 64 * 1024 * 1024,
+    GOOD_MS = 5000,           /* a snapshot that is held for longer keeps vacuum from its work */
+    GOOD_BYTES = 1024 * 1024, /* noted rows are gone over for each query */
 };
 
 struct read {
@@ -36,6 +38,7 @@ struct read {
     const struct read_events *events;
     void *ctx;
     enum read_state state;
+    uint64_t began_ms;
     lsn_t position, noted; /* noted: the overlay has everything up to here */
     size_t noted_bytes;
     struct pg_snapshot *conn;
@@ -141,6 +144,36 @@ static void note_more(void *ctx)
     default:
         fail(r, err.kind == ERR_LIMIT ? READ_TOO_FAR : READ_REFUSED, &err);
     }
+}
+
+static int advance(void *ctx, lsn_t lsn, struct str record, struct err *err)
+{
+    struct read *r = ctx;
+    if (lsn > r->noted) {
+        return 0;
+    }
+    r->position = lsn;
+    int rc = overlay_advance(r->overlay, record, &r->pool->past->relations, err);
+    return rc == OVERLAY_ADDED ? 1
+           : rc < 0            ? -1
+                               : err_set(err, ERR_LIMIT, "too much has changed, or a table was truncated");
+}
+
+int read_advance(struct read *r, lsn_t position, struct err *err)
+{
+    assert(r->state == READY && position >= r->position);
+    r->noted = position;
+    int rc = past_walk(r->pool->past, r->position, advance, r, err);
+    r->position = position;
+    return rc < 0            ? -1
+           : rc == PAST_GONE ? err_set(err, ERR_LIMIT, "the log does not reach back any more")
+                             : 0;
+}
+
+bool read_is_good(const struct read *r)
+{
+    return r->state == READY && !r->pool->waiting && loop_now_ms(r->pool->loop) - r->began_ms < GOOD_MS &&
+           overlay_bytes(r->overlay) < GOOD_BYTES;
 }
 
 /* --- the snapshot --- */
@@ -339,6 +372,7 @@ static void begin(struct read *r)
         rs->open++;
     }
     r->state = TAKING;
+    r->began_ms = loop_now_ms(rs->loop);
     pg_snapshot_take(r->conn);
 }
 

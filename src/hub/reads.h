@@ -48,6 +48,13 @@ struct read *read_start(struct reads *rs, lsn_t position, const struct table *co
                         const struct read_events *events, void *ctx);
 void read_free(struct read *r); /* takes NULL */
 
+/* False: another read is to be started in its place: this one is old, or has seen many changes, or others
+ * wait for its connection. */
+bool read_is_good(const struct read *r);
+/* Moves a ready read to a later position that has come by: cheaper than another. -1: it cannot be, and is of
+ * no use any more. */
+MUST_USE int read_advance(struct read *r, lsn_t position, struct err *err);
+
 /* All rows that the layer admits. layer and user are borrowed until done. */
 void read_whole(struct read *r, const struct layer *layer, struct str user);
 /* Those with one of n keys (query_by_keys(); borrowed until done). Rows with other keys may come as well,

@@ -14,7 +14,7 @@ struct subscription_state {
     size_t request_n;
     lsn_t lsn; /* 0: its data has not been sent whole */
     bool unsubscribed;
-    lsn_t gone_lsn;
+    lsn_t gone_lsn; /* UINT64_MAX: the client is yet to be told */
 };
 
 struct client_state {

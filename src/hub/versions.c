@@ -228,7 +228,7 @@ long versions_find(const struct versions *h, struct str version)
 
 /* --- models --- */
 
-static lsn_t last_up_to(const struct versions *h, lsn_t position)
+lsn_t versions_last(const struct versions *h, lsn_t position)
 {
     lsn_t last = 0;
     for (size_t i = h->n; i > 0 && last == 0; i--) {
@@ -256,7 +256,7 @@ static struct model *new_model(struct versions *h, lsn_t lsn)
 
 struct model *versions_model(struct versions *h, lsn_t position)
 {
-    lsn_t lsn = last_up_to(h, position);
+    lsn_t lsn = versions_last(h, position);
     for (size_t i = 0; i < ARRAY_LEN(h->models); i++) {
         if (h->models[i] && h->models[i]->lsn == lsn) {
             h->models[i]->refs++;

@@ -49,6 +49,9 @@ const struct version *versions_at(const struct versions *h, size_t i);
 /* -1: no migration has the version. */
 long versions_find(const struct versions *h, struct str version);
 
+/* Position of the last migration up to one; 0: there is none. */
+lsn_t versions_last(const struct versions *h, lsn_t position);
+
 /* The schema after all migrations up to a position: shared, counted, never changes. Cheap for the newest. */
 struct model {
     struct schema schema;

@@ -167,7 +167,7 @@ size_t run_put_settings(struct buf *out, const struct session *s, uint64_t lock_
 }
 
 /* Where in the file an error is, and which statement (r->n: none of the file's). */
-struct place {
+struct spot {
     size_t statement;
     unsigned line;
 };
@@ -197,12 +197,12 @@ static size_t byte_of(struct str text, size_t nth)
  * before: statements of ours in front of the file's, which begin at byte `head`. An error of the grammar
  * comes before anything has run: only its position tells the statement.
  */
-static struct place find_place(const struct run *r, const struct sync_answer *a, struct str sent, size_t head,
-                               size_t before)
+static struct spot find_spot(const struct run *r, const struct sync_answer *a, struct str sent, size_t head,
+                             size_t before)
 {
     size_t at = a->position ? byte_of(sent, a->position - 1) : 0;
     bool placed = at >= head && at < head + r->text.n;
-    struct place p = {r->n, r->line};
+    struct spot p = {r->n, r->line};
     if (a->completed >= before && a->completed - before < r->n) {
         p.statement = a->completed - before;
     }
@@ -230,7 +230,7 @@ static const char *hint_for(const struct run *r, const struct pg_result *result)
     return result->hint;
 }
 
-static void report_error(struct run *r, const struct sync_answer *a, struct place place)
+static void report_error(struct run *r, const struct sync_answer *a, struct spot place)
 {
     struct report *report = r->s->report;
     memcpy(r->s->sqlstate, a->result.err.sqlstate, sizeof r->s->sqlstate);
@@ -324,14 +324,14 @@ static int in_transaction(struct run *r)
             return 0;
         }
         if (!sync_is_up(r->s->run)) {
-            report_error(r, &a, (struct place){r->n, 0});
+            report_error(r, &a, (struct spot){r->n, 0});
             return -1;
         }
         if (roll_back(r) < 0) {
             return -1;
         }
         if (!wait_for_retry(r, &a, attempt)) {
-            report_error(r, &a, find_place(r, &a, buf_str(&sql), head, before));
+            report_error(r, &a, find_spot(r, &a, buf_str(&sql), head, before));
             return -1;
         }
     }
@@ -432,7 +432,7 @@ static int step(struct run *r, size_t i)
         }
         if (!sync_is_up(r->s->run) || !wrap || !wait_for_retry(r, &a, attempt)) {
             CLEANUP(buf_deinit) struct buf sql = BUF_INIT(TEXT_LIMIT);
-            report_error(r, &a, (struct place){i, line_of(r, i)});
+            report_error(r, &a, (struct spot){i, line_of(r, i)});
             history_put_failed(&sql, r->s, r->m->version, a.result.err.msg);
             if (sync_is_up(r->s->run) && roll_back(r) == 0) {
                 ignore_result(

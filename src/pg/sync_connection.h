@@ -27,7 +27,7 @@ struct sync_options {
     void *ctx;
 };
 
-/* Connects; 10 s are the limit unless the URL has a connect_timeout. The texts of `options` are copied. */
+/* Connects; 10 s are the limit unless the URL has a connect_timeout. No text of `options` is kept. */
 MUST_USE int sync_open(const struct sync_options *options, struct sync_connection **out, struct err *err);
 void sync_close(struct sync_connection *c); /* takes NULL */
 

@@ -20,7 +20,12 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { FIRST_BYTES = 500 }; /* room at once for what most transactions need */
+#define EMPTIED_PREFIX "busbar.emptied" /* sql/routines/68_truncate.sql */
+
+enum {
+    FIRST_BYTES = 500, /* room at once for what most transactions need */
+    EMPTIED_MAX = 64,  /* tables of one TRUNCATE of which we note that their rows were deleted before */
+};
 
 enum phase {
     PHASE_IDLE = 1,
@@ -72,8 +77,10 @@ struct assemble {
     uint64_t xid_near;
     struct catalog catalog;
     uint32_t next_relation;
-    size_t relations;      /* in all catalogs */
-    uint64_t descriptions; /* counts them */
+    size_t relations;              /* in all catalogs */
+    uint64_t descriptions;         /* counts them */
+    uint32_t emptied[EMPTIED_MAX]; /* oids: their TRUNCATE follows, and takes nothing */
+    size_t n_emptied;
     struct pgoutput_room room;
 };
 
@@ -383,6 +390,7 @@ static int on_stream_abort(struct assemble *a, struct pgoutput_message *m, struc
     if (!s) {
         return unknown_stream(m->xid, err);
     }
+    a->n_emptied = 0;
     a->held -= stream_size(s);
     if (m->aborted == m->xid) {
         stream_free(a, at);
@@ -475,6 +483,23 @@ static int on_row(struct assemble *a, struct pgoutput_message *m, struct err *er
     return written(a, m->xid, false, held, err);
 }
 
+static void note_emptied(struct assemble *a, struct str content)
+{
+    uint64_t oid;
+    if (str_to_u64(content, UINT32_MAX, &oid) && a->n_emptied < EMPTIED_MAX) {
+        a->emptied[a->n_emptied++] = (uint32_t)oid;
+    }
+}
+
+static bool was_emptied(const struct assemble *a, uint32_t oid)
+{
+    size_t i = 0;
+    while (i < a->n_emptied && a->emptied[i] != oid) {
+        i++;
+    }
+    return i < a->n_emptied;
+}
+
 static int on_truncate(struct assemble *a, struct pgoutput_message *m, struct err *err)
 {
     for (size_t i = 0; i < pgoutput_truncated_n(m); i++) {
@@ -482,12 +507,16 @@ static int on_truncate(struct assemble *a, struct pgoutput_message *m, struct er
         if (find_relation(a, pgoutput_truncated(m, i), &r, err) < 0) {
             return -1;
         }
+        if (was_emptied(a, r->oid)) {
+            continue;
+        }
         size_t held = held_now(a);
         txn_add_row(target(a), CHANGE_TRUNCATE, r->id, NULL, 0, NULL, 0);
         if (written(a, m->xid, false, held, err) < 0) {
             return -1;
         }
     }
+    a->n_emptied = 0;
     return 0;
 }
 
@@ -500,6 +529,10 @@ static int on_message(struct assemble *a, struct pgoutput_message *m, struct err
     }
     if (a->phase == PHASE_IDLE) {
         return err_set(err, ERR_PEER, "a transactional message came outside of a transaction");
+    }
+    if (str_eq(message->prefix, STR(EMPTIED_PREFIX))) {
+        note_emptied(a, message->content);
+        return 0;
     }
     size_t held = held_now(a);
     txn_add_message(target(a), message->prefix, message->content);
@@ -590,6 +623,7 @@ void assemble_reset(struct assemble *a)
         a->catalog.items[i].order = 0;
     }
     a->stream = NULL;
+    a->n_emptied = 0;
     a->held = 0;
     a->phase = PHASE_IDLE;
     buf_reset(&a->bytes);

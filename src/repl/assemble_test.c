@@ -254,19 +254,20 @@ static void put_update(struct bench *b, uint32_t oid, char old_kind, const char 
     put_tuple(b, 'N', new);
 }
 
-static void put_message(struct bench *b, uint32_t xid, bool transactional, const char *content)
+static void put_message(struct bench *b, uint32_t xid, bool transactional, const char *prefix,
+                        const char *content)
 {
     put_head(b, 'M', xid);
     buf_put_byte(&b->m, transactional);
     put_u64(b, 0x99);
-    put_cstr(b, "p");
+    put_cstr(b, prefix);
     buf_put_u32be(&b->m, (uint32_t)strlen(content));
     buf_put_c(&b->m, content);
 }
 
 static void message(struct bench *b, uint32_t xid, bool transactional, const char *content)
 {
-    put_message(b, xid, transactional, content);
+    put_message(b, xid, transactional, "p", content);
     feed_well(b);
 }
 
@@ -364,6 +365,36 @@ static void truncate_is_a_change_of_each_relation(void **state)
     feed_well(b);
     commit(b, 0x100);
     expect(b, "relation 1=items/2\nrelation 2=others/1\ntxn 700@108 T2: T1:\n");
+}
+
+static void put_truncate(struct bench *b, uint32_t oid)
+{
+    put_head(b, 'T', 0);
+    buf_put_u32be(&b->m, 1);
+    buf_put_byte(&b->m, 0);
+    buf_put_u32be(&b->m, oid);
+    feed_well(b);
+}
+
+static void truncate_of_what_was_emptied_is_no_change(void **state)
+{
+    struct bench *b = *state;
+    char oid[16];
+    snprintf(oid, sizeof oid, "%u", ITEMS);
+    begin(b, 700, 0x100);
+    relation(b, 0, ITEMS, "ab");
+    relation(b, 0, OTHERS, "a");
+    put_message(b, 0, true, "busbar.emptied", oid);
+    feed_well(b);
+    put_truncate(b, ITEMS);
+    put_truncate(b, ITEMS); /* another statement */
+    put_message(b, 0, true, "busbar.emptied", oid);
+    feed_well(b);
+    put_message(b, 0, true, "busbar.emptied", "x");
+    feed_well(b);
+    put_truncate(b, OTHERS);
+    commit(b, 0x100);
+    expect(b, "relation 1=items/2\nrelation 2=others/1\ntxn 700@108 T1: T2:\n");
 }
 
 static void what_toast_left_out_is_filled_in(void **state)
@@ -795,6 +826,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TALK(transactions_come_whole),
         TALK(truncate_is_a_change_of_each_relation),
+        TALK(truncate_of_what_was_emptied_is_no_change),
         TALK(what_toast_left_out_is_filled_in),
         TALK(a_value_left_out_for_good_is_a_failure),
         TALK(a_relation_has_versions),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One hash table for each table. Only the first change of a key is noted: what comes later happened after P
- * as well. A primary key that changes is two keys: one that was there, one that was not.
+ * as well. A primary key that changes is two keys: one that was there, one that was not. When P moves on,
+ * what a transaction leaves behind takes the place of what was noted.
  */
 #include "shapes/overlay.h"
 
@@ -91,15 +92,21 @@ static struct value *copy_row(struct overlay *o, const struct value *row, size_t
     return copy;
 }
 
+enum direction { BACK, FORTH };
+
 /* `at_p` NULL: the key was not there. */
-static void note(struct overlay *o, struct noted_table *t, const struct value *keyed_row,
-                 const struct value *at_p)
+static void note(struct overlay *o, struct noted_table *t, enum direction direction,
+                 const struct value *keyed_row, const struct value *at_p)
 {
     buf_reset(&o->key);
     key_put(&o->key, keyed_row, t->key, t->n_key);
     struct str key = buf_str(&o->key);
     uint32_t hash = key_hash(o->seed, key);
-    if (keytable_find(&t->noted, key, hash)) {
+    struct noted *known = (struct noted *)keytable_find(&t->noted, key, hash);
+    if (known) {
+        if (direction == FORTH) {
+            known->row = at_p ? copy_row(o, at_p, t->table->n_columns) : NULL;
+        }
         return;
     }
     struct noted *n = arena_alloc(&o->arena, sizeof *n + key.n);
@@ -109,8 +116,8 @@ static void note(struct overlay *o, struct noted_table *t, const struct value *k
     keytable_add(&t->noted, &n->k);
 }
 
-static int note_change(struct overlay *o, const struct rowmap *map, const struct change *change,
-                       struct err *err)
+static int note_change(struct overlay *o, enum direction direction, const struct rowmap *map,
+                       const struct change *change, struct err *err)
 {
     struct noted_table *t = &o->tables[map->table];
     const struct value *old = NULL, *new = NULL;
@@ -123,16 +130,16 @@ static int note_change(struct overlay *o, const struct rowmap *map, const struct
                        STR_ARG(t->table->name));
     }
     if (old) {
-        note(o, t, old, old);
+        note(o, t, direction, old, direction == BACK ? old : NULL);
     }
     if (new) {
-        note(o, t, new, NULL);
+        note(o, t, direction, new, direction == BACK ? NULL : new);
     }
     return 0;
 }
 
-static int add_change(struct overlay *o, const struct change *change, const struct relations *relations,
-                      struct err *err)
+static int add_change(struct overlay *o, enum direction direction, const struct change *change,
+                      const struct relations *relations, struct err *err)
 {
     const struct rowmap *map;
     if (change->kind == CHANGE_MESSAGE) {
@@ -146,7 +153,7 @@ static int add_change(struct overlay *o, const struct change *change, const stru
         o->outcome = OVERLAY_TRUNCATED;
         return 0;
     }
-    rc = note_change(o, map, change, err);
+    rc = note_change(o, direction, map, change, err);
     if (overlay_bytes(o) > o->max_bytes) {
         o->outcome = OVERLAY_FULL;
     }
@@ -154,7 +161,8 @@ static int add_change(struct overlay *o, const struct change *change, const stru
     return rc;
 }
 
-int overlay_add(struct overlay *o, struct str txn, const struct relations *relations, struct err *err)
+static int follow(struct overlay *o, enum direction direction, struct str txn,
+                  const struct relations *relations, struct err *err)
 {
     struct txn_head head;
     struct change change;
@@ -167,11 +175,21 @@ int overlay_add(struct overlay *o, struct str txn, const struct relations *relat
         if (rc <= 0) {
             return rc < 0 ? -1 : o->outcome;
         }
-        if (add_change(o, &change, relations, err) < 0) {
+        if (add_change(o, direction, &change, relations, err) < 0) {
             return -1;
         }
     }
     return o->outcome;
+}
+
+int overlay_add(struct overlay *o, struct str txn, const struct relations *relations, struct err *err)
+{
+    return follow(o, BACK, txn, relations, err);
+}
+
+int overlay_advance(struct overlay *o, struct str txn, const struct relations *relations, struct err *err)
+{
+    return follow(o, FORTH, txn, relations, err);
 }
 
 static const struct noted_table *find_table(const struct overlay *o, const struct table *table)

@@ -30,6 +30,13 @@ enum overlay_outcome {
 MUST_USE int overlay_add(struct overlay *o, struct str txn, const struct relations *relations,
                          struct err *err);
 
+/*
+ * Moves P behind a transaction, the next one after P, whether the snapshot sees it or not. Outcomes as above;
+ * a truncated table cannot be followed.
+ */
+MUST_USE int overlay_advance(struct overlay *o, struct str txn, const struct relations *relations,
+                             struct err *err);
+
 enum overlay_found { OVERLAY_UNCHANGED = 0, OVERLAY_ABSENT, OVERLAY_ROW };
 
 /* The row with the primary key of `row` (its other columns do not matter). OVERLAY_ROW: *out_row is how it

@@ -57,6 +57,13 @@ static int add(struct bench *b, const char *statements)
     return overlay_add(b->overlay, buf_str(&txn), &b->relations, &err);
 }
 
+/* The same transactions once more, as the position moves on. */
+static int advance(struct bench *b, const struct buf *txn)
+{
+    struct err err;
+    return overlay_advance(b->overlay, buf_str(txn), &b->relations, &err);
+}
+
 static void run_before(struct bench *b, const char *statements)
 {
     CLEANUP(buf_deinit) struct buf txn = BUF_INIT(1 << 16);
@@ -109,6 +116,34 @@ static void a_key_that_changes_is_two(void **state)
     expect(b, "pairs", "1 2", "1 2 x");
     expect(b, "pairs", "1 3", "absent");
     expect(b, "pairs", "3 4", "3 4 -");
+}
+
+static void moves_on_with_the_position(void **state)
+{
+    struct bench *b = *state;
+    struct err err;
+    struct buf first = BUF_INIT(1 << 16), second = BUF_INIT(1 << 16), unseen = BUF_INIT(1 << 16);
+    run_before(b, "insert users 1 ann; insert users 2 bob; insert pairs 1 2 x");
+    db_run(&b->db, &first, "update users 1 anna; insert users 3 cid; rekey pairs 1 2 : 1 3 y");
+    db_run(&b->db, &second, "delete users 2; update users 1 annie; delete users 3");
+    db_run(&b->db, &unseen, "insert users 4 dan");
+    assert_int_equal(overlay_add(b->overlay, buf_str(&first), &b->relations, &err), OVERLAY_ADDED);
+    assert_int_equal(overlay_add(b->overlay, buf_str(&second), &b->relations, &err), OVERLAY_ADDED);
+    assert_int_equal(advance(b, &first), OVERLAY_ADDED);
+    expect(b, "users", "1", "1 anna");
+    expect(b, "users", "2", "2 bob");
+    expect(b, "users", "3", "3 cid");
+    expect(b, "pairs", "1 2", "absent");
+    expect(b, "pairs", "1 3", "1 3 y");
+    assert_int_equal(advance(b, &second), OVERLAY_ADDED);
+    expect(b, "users", "1", "1 annie");
+    expect(b, "users", "2", "absent");
+    expect(b, "users", "3", "absent");
+    assert_int_equal(advance(b, &unseen), OVERLAY_ADDED); /* the snapshot lacks it: the overlay does not */
+    expect(b, "users", "4", "4 dan");
+    buf_deinit(&first);
+    buf_deinit(&second);
+    buf_deinit(&unseen);
 }
 
 static void count(void *ctx, const struct value *row)
@@ -251,10 +286,11 @@ static void a_table_of_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_first_change_counts),          TEST(a_key_that_changes_is_two),
-        TEST(each_row_that_was_there),          TEST(what_cannot_be_noted),
-        cmocka_unit_test(what_a_snapshot_sees), cmocka_unit_test(what_is_no_snapshot),
-        cmocka_unit_test(keys_as_bytes),        cmocka_unit_test(a_table_of_keys),
+        TEST(the_first_change_counts),         TEST(a_key_that_changes_is_two),
+        TEST(each_row_that_was_there),         TEST(what_cannot_be_noted),
+        TEST(moves_on_with_the_position),      cmocka_unit_test(what_a_snapshot_sees),
+        cmocka_unit_test(what_is_no_snapshot), cmocka_unit_test(keys_as_bytes),
+        cmocka_unit_test(a_table_of_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
