@@ -46,7 +46,8 @@ fuzz:
 
 soak:
 	@tools/install-deps build run check
-	@BUSBAR_PROPERTY_CASES=$(SOAK_CASES) BUSBAR_SCHEMA_STEPS=20000 $(PYTHON) tools/check --no-deadline unit integration
+	@BUSBAR_PROPERTY_CASES=$(SOAK_CASES) BUSBAR_SCHEMA_STEPS=20000 BUSBAR_SYNC_STEPS=100000 \
+		$(PYTHON) tools/check --no-deadline unit integration
 
 fmt:
 	@tools/install-deps fmt

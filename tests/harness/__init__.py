@@ -15,6 +15,8 @@ One module a concern:
 - ``electric``  what a migration left behind: commands, versions, electrified tables
 - ``token``     tokens of sync clients, good and bad
 - ``satellite``  ``Satellite``: a raw client of the sync protocol that checks what the protocol promises, with a model of its tables
+- ``device``    ``Device``: one that loses its connection, comes back with its position and subscriptions, and asks again
+- ``oracle``    what shapes describe, asked of PostgreSQL
 - ``electric_client``  ``ElectricClient``: the published client in a process of its own
 - ``release``   ``Project``: a folder with migrations, and the release tasks run in it
 - ``pooler``    ``Pooler``: PgBouncer in transaction mode

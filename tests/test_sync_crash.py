@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worst moments: kill -9 of Busbar all along the way from PostgreSQL to a client, PostgreSQL gone at once, a network cut without a
+word, no room for the log. Inside the window no client loses anything, is told anything twice, or has to load its data again: a device
+(``harness/device.py``) fails at BEHIND_WINDOW, INVALID_POSITION, SUBSCRIPTION_NOT_FOUND, at any other error that would stop the
+published client, and at whatever does not fit what it has.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness.busbar import Busbar
+from harness.device import Device
+from harness.oracle import ForeignKey, Oracle, Select, Table, difference
+from harness.postgres import Postgres
+from harness.satellite import Batch, Transaction
+from harness.wait import wait_until
+from harness.web import get
+
+SCHEMA = """
+CREATE TABLE groups (id int4 PRIMARY KEY, name text);
+CREATE TABLE items (id int4 PRIMARY KEY, group_id int4 REFERENCES groups, value text);
+"""
+ROWS = 20000  # of the initial data: more megabytes than stand in sockets
+
+
+class Scene:
+    """A cluster and a Busbar of their own; devices; somebody who writes."""
+
+    def __init__(self):
+        self.cluster = Postgres(settings=["synchronous_commit = on"])
+        self.oracle = Oracle({t.name: t for t in (
+            Table("groups", {"id": "int4", "name": "text"}, ("id",)),
+            Table("items", {"id": "int4", "group_id": "int4", "value": "text"}, ("id",), [ForeignKey(("group_id",), "groups", ("id",))]))})
+        self.busbar, self.devices, self.log, self.last = None, [], [], 100000
+        self.writer, self.stopping, self.undecided = None, threading.Event(), 0
+
+    def start(self):
+        self.cluster.start()
+        self.database = self.cluster.create_database()
+        self.busbar = Busbar(self.cluster.url(self.database), dbname=self.database, LOG_LEVEL="info")
+        return self
+
+    def serve(self):
+        self.busbar.start()
+        with self.busbar.wire() as wire:
+            wire.query(SCHEMA + "ALTER TABLE groups ENABLE ELECTRIC; ALTER TABLE items ENABLE ELECTRIC").ok()
+        with self.connect() as connection:
+            connection.execute("INSERT INTO groups SELECT i, 'group ' || i FROM generate_series(1, 10) i")
+        return self
+
+    def fill(self):
+        with self.connect() as connection:
+            connection.execute(f"INSERT INTO items SELECT i, 1 + i % 10, repeat('x', 800) FROM generate_series(1, {ROWS}) i")
+
+    def connect(self):
+        return self.cluster.connect(self.database)
+
+    def device(self, *shapes):
+        """Connected, its data there; without shapes only connected."""
+        device = Device(self.busbar.http_port, f"d{len(self.devices)}", "u", self.log.append, always=shapes)
+        self.devices.append(device)
+        wait_until(device.connect, "a connection")
+        self.pump(device, lambda: device.settled, "the data")
+        return device
+
+    def pump(self, device, until, what, timeout=60):
+        """Reads, and comes back whenever it must, until the condition holds."""
+        def there():
+            if not device.online:
+                device.connect()
+            device.pump(0.01)
+            return until()
+
+        try:
+            wait_until(there, what, timeout, interval=0)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n" + "\n".join(self.log[-30:]) + self.busbar.log()[-3000:]) from None
+
+    def crash(self):
+        self.busbar.kill()
+        self.busbar.spawn()
+
+    # Writing.
+
+    def write_one(self, connection):
+        self.last += 1
+        self.undecided = self.last
+        connection.execute(f"INSERT INTO items VALUES ({self.last}, {1 + self.last % 10}, 'value {self.last}');"
+                           f" UPDATE items SET value = value || '.' WHERE id = {self.last - 1}")
+        self.undecided = 0
+
+    def _write(self):
+        """What was under way when PostgreSQL went may have happened or not; the oracle will say."""
+        connection = None
+        while not self.stopping.is_set():
+            try:
+                connection = connection or self.connect()
+                self.write_one(connection)
+            except Exception:  # noqa: BLE001  PostgreSQL is restarting
+                connection = None
+        if connection:
+            connection.close()
+
+    def begin_writing(self):
+        self.writer = threading.Thread(target=self._write, daemon=True)
+        self.writer.start()
+
+    def end_writing(self):
+        self.stopping.set()
+        self.writer.join(30)
+
+    # The verdict.
+
+    def settle(self, device):
+        """Until the device has exactly what PostgreSQL has, and each row once and in order."""
+        self.pump(device, lambda: device.settled, "the device to have all its data")
+        shapes = [shape for shapes in device.shapes.values() for shape in shapes]
+        with self.connect() as connection:
+            contents = self.oracle.contents(connection)
+            visible = self.oracle.visible(connection, shapes, "u")
+        faults = []
+
+        def same():
+            faults[:] = difference(device.tables, contents, visible) if device.settled else ["not settled"]
+            return not faults
+
+        try:
+            self.pump(device, same, "the device to have what PostgreSQL has")
+        except AssertionError as error:
+            raise AssertionError("\n".join(faults[:20]) + f"\n{error}") from None
+
+    def end(self):
+        if self.writer:
+            self.end_writing()
+        for device in self.devices:
+            device.discard()
+        try:
+            if self.busbar:
+                self.busbar.check()
+        finally:
+            self.cluster.destroy()
+
+
+@pytest.fixture
+def scene():
+    scene = Scene()
+    try:
+        yield scene.start()
+    finally:
+        scene.end()
+
+
+ITEMS = Select("items")
+
+
+@pytest.mark.parametrize("moment", ["asked", "answered", "begun", "middle", "complete"])
+def test_kill_during_initial_data(scene, moment):
+    """The subscription that was not complete is asked for anew; the other one goes on."""
+    scene.serve().fill()
+    device = scene.device(Select("groups"))
+    device.subscribe(ITEMS)
+    (name,) = device.asked
+    (number,) = device.answers
+    satellite = device.satellite
+
+    def data(least):
+        batch = satellite._open
+        return isinstance(batch, Batch) and len(batch.ops) >= least or name in device.shapes
+
+    reached = {"asked": lambda: True, "answered": lambda: number not in device.answers or satellite.answered(number), "begun": lambda: data(0),
+               "middle": lambda: data(ROWS // 2), "complete": lambda: name in device.shapes}[moment]
+    while not reached():  # a piece at a time
+        device.pump(0)
+        satellite._read(time.monotonic() + 20)
+        device._look()
+    scene.crash()
+    scene.pump(device, lambda: not device.online or device.settled, "the end of the connection")
+    scene.settle(device)
+    assert (name in device.shapes) == (moment == "complete")
+    with scene.connect() as connection:
+        scene.write_one(connection)
+    scene.settle(device)
+
+
+def test_kill_in_a_burst(scene):
+    """Nothing is lost or told twice, and what comes comes in the order of commits."""
+    scene.serve()
+    devices = [scene.device(ITEMS), scene.device(Select("groups", "", [(ForeignKey(("group_id",), "groups", ("id",)), True, ITEMS)]))]
+    came = {device: [] for device in devices}
+    scene.begin_writing()
+    for _ in range(5):
+        for device in devices:
+            count = len(device.tables.get("items", {}))
+            scene.pump(device, lambda device=device, count=count: len(device.tables.get("items", {})) > count + 30, "the burst")
+        for device in devices:
+            came[device] += new_rows(device)
+        scene.crash()
+        for device in devices:
+            scene.pump(device, lambda device=device: not device.online, "the end of the connection")
+            came[device] += new_rows(device)[len(set(new_rows(device)) & set(came[device])):]
+            device.satellite.log.clear()
+            device.seen = 0
+    scene.end_writing()
+    for device in devices:
+        scene.settle(device)
+        came[device] += new_rows(device)
+        numbers = [number for i, number in enumerate(came[device]) if i == 0 or number != came[device][i - 1]]
+        assert numbers == sorted(set(numbers)), "in order, once"
+
+
+def new_rows(device):
+    return [int(op.row["id"]) for what in device.satellite.log if isinstance(what, Transaction) for op in what.ops if op.kind == "insert" and op.table == "items"]
+
+
+def test_kill_between_delivery_and_disk(scene):
+    """A transaction is told before the log is on the disk: who has it comes back at a position that the log has yet to reach."""
+    scene.serve()
+    device = scene.device(ITEMS)
+    with scene.connect() as connection:
+        for _ in range(10):
+            scene.write_one(connection)
+            scene.pump(device, lambda: (str(scene.last),) in device.tables["items"], "the row")
+            scene.crash()
+            scene.pump(device, lambda: not device.online, "the end of the connection")
+    scene.settle(device)
+
+
+def test_kill_after_a_migration(scene):
+    """It comes once, and the rows after it have its column."""
+    scene.serve()
+    device = scene.device(ITEMS)
+    known, versions = migrations(device), []
+    for number in range(4):
+        with scene.busbar.wire() as wire:
+            wire.query(f"ALTER TABLE items ADD COLUMN c{number} text").ok()
+        scene.oracle.tables["items"].columns[f"c{number}"] = "text"
+        if number % 2:
+            scene.pump(device, lambda: any(t.is_migration for t in device.satellite.transactions[-1:]), "the migration")
+        scene.crash()
+        with scene.connect() as connection:
+            scene.last += 1
+            connection.execute(f"INSERT INTO items (id, c{number}) VALUES ({scene.last}, 'new')")
+        versions += migrations(device)
+        scene.pump(device, lambda: not device.online, "the end of the connection")
+        scene.settle(device)
+        scene.busbar.wait_ready()
+        versions += migrations(device)
+    versions = [version for version in versions if version not in known]
+    assert len(set(versions)) == 4 and [v for i, v in enumerate(versions) if v not in versions[:i]] == sorted(set(versions))
+
+
+def migrations(device):
+    return [m.version for t in device.satellite.transactions for m in t.migrations]
+
+
+def test_postgres_restarted_at_once(scene):
+    """pg_ctl -m immediate, again and again, in a burst and in the middle of initial data: clients stay, or come back and go on."""
+    scene.serve().fill()
+    device = scene.device(ITEMS)
+    other = scene.device(Select("groups"))
+    scene.begin_writing()
+    for _ in range(3):
+        count = len(device.tables["items"])
+        scene.pump(device, lambda count=count: len(device.tables["items"]) > count + 10, "the burst")
+        other.subscribe(Select("items", "this.id % 2 = 0"))
+        scene.cluster.stop(signal.SIGQUIT)
+        scene.cluster.start()
+        scene.busbar.wait_ready()
+    scene.end_writing()
+    scene.settle(device)
+    scene.settle(other)
+    assert len(other.shapes) == 4
+
+
+def cut(connection):
+    """From now on nothing reaches the socket, and the other side gets no answer: as when a cable is pulled (a socket filter that drops all)."""
+    drop_all = struct.pack("HBBI", 0x06, 0, 0, 0)
+    code = ctypes.create_string_buffer(drop_all)
+    connection.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HL", 1, ctypes.addressof(code)))  # SO_ATTACH_FILTER
+
+
+@pytest.mark.parametrize("flood", [False, True])
+def test_network_cut(scene, flood):
+    """The service does not know that the connection is dead; the device comes back by another one, whatever waits in the first."""
+    scene.serve()
+    device = scene.device(ITEMS)
+    for _ in range(3):
+        cut(device.satellite.socket)
+        with scene.connect() as connection:
+            scene.write_one(connection)
+            if flood:
+                connection.execute(f"UPDATE items SET value = repeat('{scene.last % 10}', 1000000) WHERE id > {scene.last - 20}")
+        device.vanish()
+        scene.settle(device)
+    device.unsubscribe(*device.shapes)
+    scene.pump(device, lambda: not device.leaving, "the end of the subscription")
+    assert not device.tables["items"]
+
+
+def reason(scene):
+    return get(scene.busbar.http_port, "/api/health").json["replication"]["reason"] or ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+@pytest.mark.parametrize("restart", [False, True])
+def test_disk_full_under_the_log(scene, restart):
+    """It waits, says why, and goes on when there is room again; also when it was killed meanwhile."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", scene.busbar.data], check=True)
+    try:
+        scene.serve()
+        device = scene.device(ITEMS)
+        filler = os.path.join(scene.busbar.data, "filler")
+        with open(filler, "wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(b"\0" * 4096)
+        with scene.connect() as connection:
+            scene.write_one(connection)
+            connection.execute("INSERT INTO items SELECT i, 1, repeat('y', 1000) FROM generate_series(1, 2000) i")
+            scene.busbar.wait_log("the disk that holds the log is full")
+            wait_until(lambda: "full" in reason(scene), "the reason")
+            if restart:
+                scene.crash()
+                wait_until(lambda: scene.busbar.log().count("the disk that holds the log is full") > 1, "the reason in the log of the next one")
+            scene.write_one(connection)
+            os.unlink(filler)
+            scene.settle(device)
+            scene.write_one(connection)
+        scene.settle(device)
+        wait_until(lambda: not reason(scene), "no reason any more")
+    finally:
+        print(scene.busbar.log()[-4000:])
+        scene.busbar.kill()
+        subprocess.run(["umount", scene.busbar.data], check=True)
