@@ -8,6 +8,7 @@ in, so there is never additional data (ADR 14).
 import itertools
 import os
 import random
+import socket
 import threading
 import time
 import uuid
@@ -15,7 +16,7 @@ import uuid
 import psycopg
 import pytest
 
-from harness.satellite import DataError, GoneBatch, RpcError, Transaction, select
+from harness.satellite import DataError, GoneBatch, RpcError, Transaction, message, select
 from harness.token import unsigned
 from harness.wait import wait_until
 
@@ -76,11 +77,6 @@ def ops(transaction):
 
 def next_transaction(client, since):
     return client.wait_transactions(since + 1)[since]
-
-
-def settle(sql, client, table="entries"):
-    """Until what was committed before has come by: a row that the client gets of its own is the sign."""
-    client.wait_same(sql, table)
 
 
 PROJECTS = select("projects", "this.owner = 'me'", [(["project_id"], select("issues", include=[(["issue_id"], select("comments"))]))])
@@ -153,7 +149,6 @@ def test_54_slow_query(electrified, sql, satellite, cluster, database):
         wait_until(lambda: sql.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'entries'::regclass").fetchone()[0], "the query to wait")
         for i in range(3):
             sql.execute("INSERT INTO others VALUES (%s)", (i,))
-        bystander.wait_transactions(3 + len([t for t in bystander.transactions if t.is_migration]))
         bystander.wait_same(sql, "others")
         locker.commit()
     batch = client.wait_batch(subscription)
@@ -218,7 +213,7 @@ LOAD = [PROJECTS, select("comments", "this.id < 60"), select("issues"), select("
 
 def test_55_concurrent_load(tree, cluster, database, sql, satellite):
     """Four writers at full speed, subscriptions that come and go: each client has in the end what PostgreSQL has, and was never told twice."""
-    rng, clients, kept = random.Random(55), [], 0
+    rng, clients = random.Random(55), []
     with Writers(cluster, database, 4) as writers:
         for _ in range(8):
             client = satellite(tree).start()
@@ -231,7 +226,6 @@ def test_55_concurrent_load(tree, cluster, database, sql, satellite):
                     client.unsubscribe(gone)
                     client.wait_gone(gone)
             client.sync(PROJECTS)
-            kept += len(client.subscriptions)
             for other in clients:
                 other.pump(0.02)
     assert not writers.failures and writers.transactions > 100, (writers.failures, writers.transactions)
@@ -302,7 +296,7 @@ def test_58_refusals(tree, satellite):
     client = satellite(tree).start()
     used = client.subscribe("projects")
     client.wait_batch(used)
-    full, fine = "Could not establish a subscription due to errors on requests", select("projects")
+    fine = select("projects")
     same_request = str(uuid.uuid4())
     cases = [
         (used, one({"selects": [fine]}), "SUBSCRIPTION_ID_ALREADY_EXISTS", "Cannot establish multiple subscriptions with the same ID"),
@@ -325,23 +319,17 @@ def test_58_refusals(tree, satellite):
         with pytest.raises(RpcError) as error:
             client.subscribe_raw(subscription, requests)
         assert error.value.code == code and text in error.value.text, (subscription, requests, error.value)
-    assert full
     assert client.sync("projects").ops == []
 
 
 def test_58_every_bad_request_is_told(tree, satellite):
     client = satellite(tree).start()
     names = [str(uuid.uuid4()) for _ in range(3)]
-    number = client.request("subscribe", client_message("SatSubsReq", subscription_id=str(uuid.uuid4()), shape_requests=[
+    number = client.request("subscribe", message("SatSubsReq", subscription_id=str(uuid.uuid4()), shape_requests=[
         {"request_id": name, "shape_definition": {"selects": [select(table)]}} for name, table in zip(names, ("none", "projects", "never"), strict=True)]))
     answer = client.response(number)
     assert answer.err.message == "Could not establish a subscription due to errors on requests"
     assert [(e.request_id, e.message) for e in answer.err.shape_request_error] == [(names[0], "Unknown table none"), (names[2], "Unknown table never")]
-
-
-def client_message(name, **fields):
-    from harness.satellite import message
-    return message(name, **fields)
 
 
 # Where.
@@ -467,8 +455,7 @@ def test_62_row_that_starts_and_stops_matching(entries, sql, satellite):
     put(sql, "x")
     client = satellite(entries).start()
     assert client.sync(select("entries", "this.content LIKE 'a%'")).ops == []
-    put(sql, "a", first=9)
-    before = len(client.wait_transactions(len(client.transactions) + 1)) if not client.tables.get("entries") else len(client.transactions)
+    before = len(client.transactions)
     for content, content_b in (("a1", None), ("a1", "b"), ("x", "b"), ("x", "c"), ("y", "c"), ("a2", "c")):
         sql.execute("UPDATE entries SET content = %s, content_b = %s WHERE id = %s", (content, content_b, key(0)))
     sql.execute("DELETE FROM entries WHERE id = %s", (key(0),))
@@ -674,16 +661,15 @@ def test_75_unsubscribe_before_the_data(electrified, sql, satellite, cluster, da
     busbar = electrified("CREATE TABLE entries (id uuid PRIMARY KEY, content varchar NOT NULL)", "CREATE TABLE others (id int8 PRIMARY KEY)")
     client = satellite(busbar).start()
     client.sync("others")
-    put_others = iter(range(100))
     with cluster.connect(database, autocommit=False) as locker:
         locker.execute("LOCK TABLE entries IN ACCESS EXCLUSIVE MODE")
         subscription = client.subscribe("entries")
         wait_until(lambda: sql.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'entries'::regclass").fetchone()[0], "the query to wait")
-        sql.execute("INSERT INTO others VALUES (%s)", (next(put_others),))
+        sql.execute("INSERT INTO others VALUES (%s)", (1,))
         client.unsubscribe(subscription)
         client.wait_same(sql, "others")
         assert not [b for b in client.batches if b.subscription_id == subscription]
-    sql.execute("INSERT INTO others VALUES (%s)", (next(put_others),))
+    sql.execute("INSERT INTO others VALUES (%s)", (2,))
     client.wait_same(sql, "others")
     assert not [b for b in client.log if getattr(b, "subscription_id", None) == subscription or subscription in getattr(b, "subscription_ids", ())]
     assert client.subscribe("entries", subscription_id=subscription), "the id is free again"
@@ -802,11 +788,11 @@ def test_80_large_table(electrified, sql, satellite):
     sql.execute("INSERT INTO big SELECT i, repeat('x', %s) FROM generate_series(1, %s) i", (width, rows))
     other, client = satellite(busbar).start(), satellite(busbar, auto_ack=False).start()
     other.sync("small")
-    client.socket.setsockopt(1, 8, 65536)
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     received = [0]
     client._handle = lambda data: received.__setitem__(0, received[0] + data.count(b"x" * width))
     before = rss(busbar)
-    client.send(client_message("SatRpcRequest", method="subscribe", request_id=50, message=client_message(
+    client.send(message("SatRpcRequest", method="subscribe", request_id=50, message=message(
         "SatSubsReq", subscription_id=str(uuid.uuid4()), shape_requests=[{"request_id": "r", "shape_definition": {"selects": [select("big")]}}]).SerializeToString()))
     peak, slowest = before, 0
     for i in range(20):
@@ -955,7 +941,7 @@ def test_subscriptions_in_quick_succession(grown, sql, satellite):
     for shape in shapes:
         name, request = str(uuid.uuid4()), str(uuid.uuid4())
         client.subscriptions[name] = [request]
-        names.append((name, client.request("subscribe", client_message("SatSubsReq", subscription_id=name, shape_requests=[
+        names.append((name, client.request("subscribe", message("SatSubsReq", subscription_id=name, shape_requests=[
             {"request_id": request, "shape_definition": {"selects": [select(shape) if isinstance(shape, str) else shape]}}]))))
     sql.execute("INSERT INTO comments VALUES (999, 12, 'meanwhile')")
     for name, number in names:
@@ -982,12 +968,10 @@ def test_equal_shapes_share_a_flow(grown, sql, satellite):
         wait_tree(leaver, sql) if i % 3 else leaver.drop()
     for client in clients:
         wait_tree(client, sql)
-    first, *others = [[ops(t) for t in c.transactions[-1:]] for c in clients]
     sql.execute("UPDATE projects SET owner = 'me'")
     for client in clients:
         wait_tree(client, sql)
         assert ops(client.transactions[-1]) == ops(clients[0].transactions[-1])
-    assert first is not None and others is not None
 
 
 def test_equal_shapes_asked_for_at_the_same_moment(grown, sql, satellite):
@@ -1000,7 +984,7 @@ def test_equal_shapes_asked_for_at_the_same_moment(grown, sql, satellite):
         for client in clients:
             name, request = str(uuid.uuid4()), str(uuid.uuid4())
             client.subscriptions[name] = [request]
-            requests.append((client, name, client.request("subscribe", client_message("SatSubsReq", subscription_id=name, shape_requests=[
+            requests.append((client, name, client.request("subscribe", message("SatSubsReq", subscription_id=name, shape_requests=[
                 {"request_id": request, "shape_definition": {"selects": [select("comments", f"this.id > {round_}")]}}]))))
         sql.execute("UPDATE issues SET project_id = %s WHERE id = 31", (1 if round_ % 2 == 0 else 3,))
         for client, name, number in requests:

@@ -5,6 +5,7 @@ What moves in comes in the transaction that moves it in (ADR 14), so there is ne
 what takes its place.
 """
 
+import signal
 import threading
 import time
 
@@ -686,8 +687,6 @@ def came_back(client, busbar):
 @pytest.mark.parametrize("how", ["fast", "immediate"])
 def test_94_postgres_restarts(own, satellite, electric_client, how):
     """The service recovers by itself; clients end up with the right data, without loading again."""
-    import signal
-
     cluster, busbar, connect = own
     client = satellite(busbar).start()
     client.sync(PROJECTS)
@@ -714,8 +713,6 @@ def test_94_postgres_restarts(own, satellite, electric_client, how):
 
 def test_94_subscription_while_postgres_is_away(own, satellite):
     """It fails in passing; the client that comes back gets its data."""
-    import signal
-
     cluster, busbar, connect = own
     client = satellite(busbar).start()
     client.sync("projects")
