@@ -304,6 +304,10 @@ def test_45_trigger_comes_and_goes(entries, sql):
         assert sql.execute(there).fetchone()[0] == 0
         wire.query("ALTER TABLE entries ENABLE ELECTRIC").ok()
     assert sql.execute(there).fetchone()[0] == 1
+    sql.execute("DROP TRIGGER busbar_truncate ON entries")
+    entries.stop()
+    entries.start()
+    assert sql.execute(there).fetchone()[0] == 1
 
 
 def test_45a_one_row_changed_often(client, sql):

@@ -22,6 +22,7 @@ DECLARE
     missing oid[] := ARRAY(SELECT u.relid FROM busbar.unpublished() u);
     table_oid oid;
 BEGIN
+    PERFORM busbar.watch_truncates();
     FOREACH table_oid IN ARRAY missing LOOP
         PERFORM busbar.publish(table_oid);
     END LOOP;
@@ -38,6 +39,5 @@ $$;
 DO $$
 BEGIN
     PERFORM busbar.publish_all();
-    PERFORM busbar.watch_truncates();
 END
 $$;

@@ -81,9 +81,13 @@ static void unlink_client(struct client *c)
     c->flow = NULL;
 }
 
+/* One that nobody follows takes no more transactions, so nobody may join it. */
 void flow_remove(struct flow *s, struct client *c)
 {
     unlink_client(c);
+    if (!s->clients) {
+        set_state(s, FLOW_CATCHING_UP);
+    }
     run_soon(s); /* which frees it when nobody is left */
 }
 
@@ -95,14 +99,11 @@ static void tell_clients(const struct flow *s)
     }
 }
 
-static bool someone_is_full(const struct flow *s)
+/* Who is alone is waited for; in company, nobody waits for the slowest: it is dropped when too much waits for
+ * it. */
+static bool waits_for_client(const struct flow *s)
 {
-    for (const struct client *c = s->clients; c; c = c->next_in_flow) {
-        if (client_is_full(c)) {
-            return true;
-        }
-    }
-    return false;
+    return s->clients && !s->clients->next_in_flow && client_is_full(s->clients);
 }
 
 /* What the clients hold is of no use any more, or cannot be kept up to date. */
@@ -297,7 +298,7 @@ static int take_past(void *ctx, lsn_t lsn, struct str record, struct err *err)
         return 0;
     }
     s->bytes += record.n;
-    return ++s->transactions < TRANSACTIONS_A_TURN && s->bytes < BYTES_A_TURN && !someone_is_full(s);
+    return ++s->transactions < TRANSACTIONS_A_TURN && s->bytes < BYTES_A_TURN && !waits_for_client(s);
 }
 
 static void go_live(struct flow *s)
@@ -326,7 +327,7 @@ static void run(void *ctx)
         flow_free(s);
         return;
     }
-    if (s->state != FLOW_CATCHING_UP || someone_is_full(s)) {
+    if (s->state != FLOW_CATCHING_UP || waits_for_client(s)) {
         return;
     }
     s->transactions = 0;

@@ -64,12 +64,12 @@ void client_state_remove(struct client_state *s, struct str id)
 
 void client_state_encode(const struct client_state *s, struct buf *out)
 {
-    Busbar__State__Client message = BUSBAR__STATE__CLIENT__INIT;
+    Busbar__State__Client message;
     Busbar__State__Subscription *subs = mem_alloc_array(s->n + 1, sizeof *subs);
     Busbar__State__Subscription **list = mem_alloc_array(s->n + 1, sizeof(void *));
     for (size_t i = 0; i < s->n; i++) {
         const struct subscription_state *from = &s->subscriptions[i];
-        subs[i] = (Busbar__State__Subscription)BUSBAR__STATE__SUBSCRIPTION__INIT;
+        busbar__state__subscription__init(&subs[i]);
         subs[i].id = from->id;
         subs[i].request = (ProtobufCBinaryData){from->request_n, (uint8_t *)from->request};
         subs[i].lsn = from->lsn;
@@ -77,6 +77,7 @@ void client_state_encode(const struct client_state *s, struct buf *out)
         subs[i].gone_lsn = from->gone_lsn;
         list[i] = &subs[i];
     }
+    busbar__state__client__init(&message);
     message.user_id = s->user_id;
     message.acked_lsn = s->acked_lsn;
     message.n_subscriptions = s->n;
