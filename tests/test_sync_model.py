@@ -236,10 +236,10 @@ class World:
 
     # Steps.
 
-    def write(self, large=False):
+    def write(self, make=None):
         writer = self.rng.choice(self.writers)
         connection, is_open = writer
-        sql = self.writes.large() if large else self.writes.statements()
+        sql = (make or self.writes.statements)()
         sql = sql if is_open else "BEGIN; " + sql
         end = self.rng.choices(["", "; COMMIT", "; ROLLBACK"], [2, 9, 1])[0]
         self.say(f"w{self.writers.index(writer)} {sql}{end}")
@@ -259,7 +259,11 @@ class World:
                 writer[1] = False
 
     def write_much(self):
-        self.write(large=True)
+        self.write(self.writes.large)
+
+    def truncate(self):
+        self.finish_writes()
+        self.write(lambda: self.rng.choice(["TRUNCATE notes", "TRUNCATE docs CASCADE"]) + "; " + self.writes.statements())
 
     def pick(self, online):
         found = [d for d in self.devices if d.online == online]
@@ -366,7 +370,7 @@ class World:
                                                f"{[str(s) for shapes in d.shapes.values() for s in shapes]}:\n  "
                                                + "\n  ".join((lines or ["has not caught up"])[:20]) for d, lines in must.items()))
 
-    STEPS = {"write": 1000, "write_much": 5, "subscribe": 25, "unsubscribe": 18, "leave": 20, "come": 40, "pause": 6, "replace_device": 2,
+    STEPS = {"write": 1000, "write_much": 5, "truncate": 3, "subscribe": 25, "unsubscribe": 18, "leave": 20, "come": 40, "pause": 6, "replace_device": 2,
              "migrate": 4, "restart_busbar": 3, "restart_postgres": 1.5}
 
     def run(self):

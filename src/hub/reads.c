@@ -47,6 +47,7 @@ struct read {
     lsn_t position, noted; /* noted: the overlay has everything up to here */
     size_t noted_bytes;
     struct pg_snapshot *conn;
+    struct buf lock; /* a statement: holds off what a snapshot does not protect from, such as TRUNCATE */
     unsigned takes;
     struct timer *pause; /* until the next */
     struct arena arena;  /* of the snapshot */
@@ -380,6 +381,7 @@ static void begin(struct read *r)
         rs->open++;
     }
     r->state = TAKING;
+    pg_snapshot_set_lock(r->conn, r->lock.n > 0 ? buf_cstr(&r->lock) : NULL);
     pg_snapshot_take(r->conn);
 }
 
@@ -427,6 +429,10 @@ struct read *read_start(struct reads *rs, lsn_t position, const struct table *co
     r->ctx = ctx;
     r->position = position;
     r->overlay = overlay_new(tables, n, READS_OVERLAY);
+    buf_init(&r->lock, QUERY_TEXT);
+    if (n > 0) {
+        query_lock(tables, n, &r->lock);
+    }
     r->prev = rs->waiting_tail;
     *rs->waiting_tail = r;
     rs->waiting_tail = &r->next;
@@ -448,6 +454,7 @@ void read_free(struct read *r)
         give_back(rs, r->conn, r->state);
     }
     overlay_free(r->overlay);
+    buf_deinit(&r->lock);
     arena_deinit(&r->arena);
     free(r->values);
     free(r->line);

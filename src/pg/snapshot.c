@@ -9,6 +9,7 @@
  */
 #include "pg/snapshot.h"
 
+#include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/loop.h"
@@ -24,7 +25,7 @@
 enum state { NEW, CONNECTING, IDLE, TAKING, RELEASING, HELD, COPY_SENT, COPYING, COPIED, FAILED };
 
 /* Rows handed over in one turn of the loop; others have work too. */
-enum { ROWS_A_TURN = 2000 };
+enum { ROWS_A_TURN = 2000, TAKE_TEXT = 16 * 1024 * 1024 };
 
 static const char session_options[] =
     "-c search_path=pg_catalog -c statement_timeout=0 -c idle_in_transaction_session_timeout=0 "
@@ -32,17 +33,13 @@ static const char session_options[] =
     "TimeZone=UTC "
     "-c extra_float_digits=1 -c jit=off";
 
-static const char take_sql[] =
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_catalog.pg_current_snapshot()";
-static const char take_again_sql[] =
-    "ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_catalog.pg_current_snapshot()";
-
 struct pg_snapshot {
     struct loop *loop;
     const struct pg_snapshot_events *events;
     void *ctx;
     char *url;
     bool require_ssl;
+    char *lock; /* NULL: none */
     enum state state;
     struct connecting *connecting;
     PGconn *conn;
@@ -60,6 +57,7 @@ struct pg_snapshot {
 static void destroy(struct pg_snapshot *s)
 {
     free(s->url);
+    free(s->lock);
     free(s);
 }
 
@@ -167,9 +165,18 @@ static void send(struct pg_snapshot *s, const char *sql)
 
 static void send_take(struct pg_snapshot *s)
 {
+    struct buf sql = BUF_INIT(TAKE_TEXT);
+    buf_put_c(&sql, s->open ? "ROLLBACK; " : "");
+    buf_put_c(&sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ");
+    if (s->lock) {
+        buf_put_c(&sql, s->lock);
+        buf_put_c(&sql, "; ");
+    }
+    buf_put_c(&sql, "SELECT pg_catalog.pg_current_snapshot()");
     s->state = TAKING;
-    send(s, s->open ? take_again_sql : take_sql);
     s->open = true;
+    send(s, buf_cstr(&sql));
+    buf_deinit(&sql);
 }
 
 /* --- what comes back --- */
@@ -313,6 +320,12 @@ void pg_snapshot_set_owner(struct pg_snapshot *s, const struct pg_snapshot_event
 {
     s->events = events;
     s->ctx = ctx;
+}
+
+void pg_snapshot_set_lock(struct pg_snapshot *s, const char *sql)
+{
+    free(s->lock);
+    s->lock = sql ? mem_strdup(sql) : NULL;
 }
 
 bool pg_snapshot_usable(const struct pg_snapshot *s)

@@ -22,6 +22,13 @@ static void put_column(struct buf *b, const struct table *t, uint32_t column)
     sql_put_ident(b, t->columns[column].name);
 }
 
+static void put_table(struct buf *b, const struct table *t)
+{
+    sql_put_ident(b, t->schema);
+    buf_put_byte(b, '.');
+    sql_put_ident(b, t->name);
+}
+
 static void put_select(struct buf *b, const struct table *t)
 {
     buf_put_c(b, "COPY (SELECT ");
@@ -30,10 +37,17 @@ static void put_select(struct buf *b, const struct table *t)
         put_column(b, t, i);
     }
     buf_put_c(b, " FROM ");
-    sql_put_ident(b, t->schema);
-    buf_put_byte(b, '.');
-    sql_put_ident(b, t->name);
+    put_table(b, t);
     buf_put_c(b, " AS t");
+}
+
+void query_lock(const struct table *const *tables, size_t n, struct buf *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        buf_put_c(out, i ? ", " : "LOCK TABLE ");
+        put_table(out, tables[i]);
+    }
+    buf_put_c(out, " IN ACCESS SHARE MODE");
 }
 
 /* A condition follows: WHERE or AND. */

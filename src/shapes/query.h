@@ -24,6 +24,10 @@ enum {
  * A text that does not fit sets out->overflow.
  */
 
+/* Holds off, until the end of the transaction, what changes tables for those too who do not see it: TRUNCATE,
+ * ALTER TABLE. n > 0. */
+void query_lock(const struct table *const *tables, size_t n, struct buf *out);
+
 /* The rows of the layer's table that it admits: all of a LAYER_TOP. */
 void query_whole(const struct layer *l, struct str user, struct buf *out);
 

@@ -181,6 +181,17 @@ static void portions(void **state)
     assert_true(small.overflow);
 }
 
+static void locks(void **state)
+{
+    struct bench *b = *state;
+    struct arena *fx = &b->a;
+    const struct table *tables[] = {compile(b, SELECT("users", ""), 0)->table,
+                                    compile(b, SELECT("Odd 't", ""), 0)->table};
+    query_lock(tables, 2, &b->text);
+    assert_string_equal(buf_cstr(&b->text),
+                        "LOCK TABLE \"public\".\"users\", \"public\".\"Odd 't\" IN ACCESS SHARE MODE");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -193,6 +204,7 @@ int main(void)
         TEST(children),
         TEST(rows_referred_to),
         TEST(portions),
+        TEST(locks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

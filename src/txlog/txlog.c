@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define GIB (1ull << 30)
@@ -93,13 +94,21 @@ int txlog_decode_head(struct str bytes, struct txlog_head *out, struct err *err)
     return 0;
 }
 
+/* LMDB says EIO when only a part of a page could be written. */
+static bool no_room(const struct txlog *log, int rc)
+{
+    struct statvfs fs;
+    return rc == ENOSPC || rc == EDQUOT ||
+           (rc == EIO && log && log->folder && statvfs(log->folder, &fs) == 0 && fs.f_bavail == 0);
+}
+
 int txlog_fail(struct txlog *log, int rc, const char *what, struct err *err)
 {
     if (log) {
         log->trouble = rc == MDB_MAP_FULL ? TROUBLE_MAP_FULL : rc == MDB_PANIC ? TROUBLE_PANIC : log->trouble;
     }
-    if (rc == ENOSPC || rc == EDQUOT) {
-        return err_set_errno(err, rc, "the disk that holds the log is full");
+    if (no_room(log, rc)) {
+        return err_set_errno(err, ENOSPC, "the disk that holds the log is full");
     }
     if (rc > 0) {
         return err_set_errno(err, rc, "log: %s", what);
