@@ -9,7 +9,7 @@ import uuid
 import psycopg
 import pytest
 
-from harness.satellite import select
+from harness.satellite import RpcError, select
 from harness.token import unsigned
 
 
@@ -293,6 +293,30 @@ def test_45_truncate_that_cannot_be_told(entries, client, sql, satellite, electr
     again = satellite(entries).start()
     again.sync("entries")
     again.wait_same(sql, "entries")
+
+
+def test_45_role_that_may_not_be_a_replica(make_busbar, cluster, database, satellite):
+    """Deletion would fire triggers and foreign keys, so it is left; TRUNCATE works, and clients load anew."""
+    with cluster.connect() as conn:
+        if not conn.execute("SELECT FROM pg_roles WHERE rolname = 'streamer'").fetchone():
+            conn.execute("CREATE ROLE streamer LOGIN REPLICATION")
+        conn.execute(f'ALTER DATABASE "{database}" OWNER TO streamer')
+    busbar = make_busbar(cluster.url(database, user="streamer"), dbname=database)
+    electrify(busbar, "CREATE TABLE t (id text PRIMARY KEY)", "t")
+    client = satellite(busbar).start()
+    client.sync("t")
+    with cluster.connect(database, user="streamer") as sql:
+        sql.execute("INSERT INTO t VALUES ('1')")
+        client.wait_same(sql, "t")
+        sql.execute("TRUNCATE t")
+        assert client.wait_fault()[0].code == "REPLICATION_FAILED"
+        again = client.continue_on().connect()
+        again.authenticate()
+        with pytest.raises(RpcError) as error:
+            again.resume()
+        assert error.value.code == "SUBSCRIPTION_NOT_FOUND"
+        anew = satellite(busbar, client.client_id).start()
+        assert not anew.sync("t").ops
 
 
 def test_45_trigger_comes_and_goes(entries, sql):

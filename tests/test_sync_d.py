@@ -851,26 +851,56 @@ def impatient(make_busbar, cluster, database, sql):
     return make_busbar(cluster.url(database), dbname=database)
 
 
-def test_81_query_fails_after_the_response(impatient, sql, satellite, cluster, database):
-    """The client is told, the subscription is no more, the stream goes on."""
+def test_81_query_fails_in_passing(impatient, sql, satellite, cluster, database):
+    """A lock timeout, or the like: the client is sent away and asks again when it comes back. SatSubsDataError would
+    have the published client throw away all that it has."""
     with impatient.wire() as wire:
         for table in ("entries", "others"):
             wire.query(f"CREATE TABLE {table} (id int8 PRIMARY KEY); ALTER TABLE {table} ENABLE ELECTRIC").ok()
-    client = satellite(impatient).start()
-    client.sync("others")
+    client, bystander = satellite(impatient).start(), satellite(impatient).start()
+    for c in (client, bystander):
+        c.sync("others")
     with cluster.connect(database, autocommit=False) as locker:
         locker.execute("LOCK TABLE entries IN ACCESS EXCLUSIVE MODE")
-        subscription = client.subscribe("entries")
-        failed = client.collect(lambda: next((x for x in client.log if isinstance(x, DataError)), None), "the error")
-    assert failed.subscription_id == subscription and failed.message == "Could not retrieve initial data for subscription"
-    sql.execute("INSERT INTO others VALUES (1)")
+        pending = client.subscribe("entries")
+        fault, _ = client.wait_fault()
+        assert fault.code == "REPLICATION_FAILED"
+        sql.execute("INSERT INTO others VALUES (1)")
+        bystander.wait_same(sql, "others")
     sql.execute("INSERT INTO entries VALUES (1)")
-    client.wait_same(sql, "others")
-    assert not client.tables.get("entries")
-    again = client.subscribe("entries", subscription_id=subscription)
-    client.collect(lambda: [b for b in client.batches if b.subscription_id == again], "the data")
-    client.wait_same(sql, "entries")
-    assert not client.surprises
+    del client.subscriptions[pending]
+    again = client.continue_on()
+    again.connect()
+    again.authenticate()
+    again.resume()
+    again.subscribe("entries", subscription_id=pending)
+    again.wait_batch(pending)
+    for table in ("entries", "others"):
+        again.wait_same(sql, table)
+    assert not again.surprises
+
+
+def test_81_rows_that_move_in_cannot_be_read(impatient, sql, satellite, cluster, database):
+    """The client is sent away and comes back until they can: it loses nothing."""
+    with impatient.wire() as wire:
+        for text in TREE:
+            wire.query(f"{text}; ALTER TABLE {text.split()[2]} ENABLE ELECTRIC").ok()
+    sql.execute("INSERT INTO projects VALUES (1, 'a', 'me'), (3, 'c', 'other')")
+    sql.execute("INSERT INTO issues VALUES (31, 3, 'q')")
+    sql.execute("INSERT INTO comments VALUES (311, 31, 'n')")
+    client = satellite(impatient).start()
+    client.sync(PROJECTS)
+    with cluster.connect(database, autocommit=False) as locker:
+        locker.execute("LOCK TABLE comments IN ACCESS EXCLUSIVE MODE")
+        sql.execute("UPDATE issues SET project_id = 1 WHERE id = 31")
+        fault, _ = client.wait_fault()
+        assert fault.code == "REPLICATION_FAILED"
+    again = client.continue_on()
+    again.connect()
+    again.authenticate()
+    again.resume()
+    wait_tree(again, sql)
+    assert again.batches == []
 
 
 def test_81_permission_taken_away(make_busbar, cluster, database, sql, satellite):

@@ -41,6 +41,24 @@ def test_routines_of_an_earlier_version_give_way(make_busbar, cluster, database)
         assert connection.execute("SELECT count(*) FROM electric.ddl_commands").fetchone() == (2,)
 
 
+def test_tables_of_users_are_left_alone(make_busbar, cluster, database):
+    """A table in use holds up no upgrade: the trigger on it stays, and has the new version's function."""
+    busbar = make_busbar(cluster.url(database), dbname=database)
+    with busbar.wire() as wire:
+        wire.query(ITEMS).ok()
+        wire.query("ALTER TABLE items ENABLE ELECTRIC").ok()
+    busbar.stop()
+    triggers = "SELECT t.oid, p.proname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE tgrelid = 'items'::regclass"
+    with cluster.connect(database) as connection, cluster.connect(database) as user:
+        leave_an_earlier_version(connection)
+        before = connection.execute(triggers).fetchall()
+        with user.transaction():
+            user.execute("INSERT INTO items VALUES ('1')")
+            busbar.start()
+        assert connection.execute(triggers).fetchall() == before
+        connection.execute("TRUNCATE items")
+
+
 def test_of_two_that_start_together_one_prepares_the_database(make_busbar, cluster, database):
     """The other finds the work done: making the routines anew would take them from under the first one's sessions."""
     waiting = ("SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND NOT granted"

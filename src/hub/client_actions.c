@@ -290,7 +290,7 @@ static void on_failed(void *ctx, enum read_failure how, const struct err *err)
     if (how != READ_LOST && !sent && c->actions->kind == ACTION_SUBSCRIBE) {
         give_up_subscription(c);
     } else {
-        if (how == READ_TOO_FAR) {
+        if (how != READ_LOST && c->actions->kind != ACTION_SUBSCRIBE) {
             client_forget_subscriptions(c); /* another try would fail as well */
         }
         client_drop(c, "its data cannot be read");

@@ -272,7 +272,20 @@ static const struct feed_events feed_events = {on_ready, on_down, on_batch, on_d
 
 /* --- life --- */
 
-enum { SAVE_MS = 1000 };
+enum { SAVE_MS = 1000, SETTLE_MS = 5000 };
+
+/* The slot of a new log is made when every transaction that is running has ended; nobody else shall wait for
+ * that. */
+static void on_settle_time(void *ctx)
+{
+    struct hub *hub = ctx;
+    if (!hub->ready && !*hub->trouble) {
+        snprintf(hub->trouble, sizeof hub->trouble,
+                 "the replication slot is not there yet: it waits for running transactions");
+        log_warning(NULL, "sync: %s", hub->trouble);
+        tell_change(hub);
+    }
+}
 
 static void on_save_time(void *ctx)
 {
@@ -295,6 +308,7 @@ struct hub *hub_new(struct loop *loop, const struct hub_options *options)
     hub->marker = marker_new(options->client);
     hub->reads = reads_new(loop, &params, &hub->past, hub->marker);
     hub->saver = timer_new(loop, on_save_time, hub);
+    hub->settler = timer_new(loop, on_settle_time, hub);
     return hub;
 }
 
@@ -308,6 +322,7 @@ int hub_follow(struct hub *hub, struct err *err)
     }
     hub->known = known_clients_new(hub->feed, client_saved);
     timer_start(hub->saver, SAVE_MS);
+    timer_start(hub->settler, SETTLE_MS);
     return 0;
 }
 
@@ -321,6 +336,7 @@ void hub_free(struct hub *hub)
         flow_free(hub->flows);
     }
     timer_free(hub->saver);
+    timer_free(hub->settler);
     reads_free(hub->reads);
     marker_free(hub->marker);
     known_clients_free(hub->known);

@@ -36,6 +36,7 @@ struct hub {
     struct client *clients;
     struct known_clients *known;
     struct encoder *encoder;
+    struct timer *settler;
     struct timer *saver;     /* writes what is dirty, now and then */
     struct sync_stats stats; /* what is counted here */
 };

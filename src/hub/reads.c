@@ -27,8 +27,12 @@ enum {
     TAKE_MS = 10,                   /* who commits may lose its processor in between, or wait for a standby */
     NOTED_A_TURN = 8 * 1024 * 1024, /* bytes of the log in one turn of the loop */
     QUERY_TEXT = 64 * 1024 * 1024,
-    GOOD_MS = 5000,           /* a snapshot that is held for longer keeps vacuum from its work */
-    GOOD_BYTES = 1024 * 1024, /* noted rows are gone over for each query */
+    /* A snapshot that is held for longer keeps vacuum from its work; with others waiting for the connection,
+     * so short that they get their turn, and so long that there is more in it than going through the log. */
+    GOOD_MS = 5000,
+    TURN_MS = 300,
+    GOOD_BYTES =
+        1024 * 1024, /* noted more than twice as much, and this, as at first: each query goes over it */
 };
 
 struct read {
@@ -38,7 +42,8 @@ struct read {
     const struct read_events *events;
     void *ctx;
     enum read_state state;
-    uint64_t began_ms;
+    uint64_t ready_ms; /* since when, and what was noted then */
+    size_t ready_bytes;
     lsn_t position, noted; /* noted: the overlay has everything up to here */
     size_t noted_bytes;
     struct pg_snapshot *conn;
@@ -134,6 +139,8 @@ static void note_more(void *ctx)
     switch (past_walk(r->pool->past, r->noted, note, r, &err)) {
     case PAST_END:
         r->state = READY;
+        r->ready_ms = loop_now_ms(r->pool->loop);
+        r->ready_bytes = overlay_bytes(r->overlay);
         r->events->ready(r->ctx);
         return;
     case PAST_STOPPED:
@@ -173,8 +180,9 @@ int read_advance(struct read *r, lsn_t position, struct err *err)
 
 bool read_is_good(const struct read *r)
 {
-    return r->state == READY && !r->pool->waiting && loop_now_ms(r->pool->loop) - r->began_ms < GOOD_MS &&
-           overlay_bytes(r->overlay) < GOOD_BYTES;
+    uint64_t age = loop_now_ms(r->pool->loop) - r->ready_ms;
+    return r->state == READY && age < (r->pool->waiting ? TURN_MS : GOOD_MS) &&
+           overlay_bytes(r->overlay) < 2 * r->ready_bytes + GOOD_BYTES;
 }
 
 /* --- the snapshot --- */
@@ -373,7 +381,6 @@ static void begin(struct read *r)
         rs->open++;
     }
     r->state = TAKING;
-    r->began_ms = loop_now_ms(rs->loop);
     pg_snapshot_set_lock(r->conn, r->lock.n > 0 ? buf_cstr(&r->lock) : NULL);
     pg_snapshot_take(r->conn);
 }

@@ -48,8 +48,8 @@ struct read *read_start(struct reads *rs, lsn_t position, const struct table *co
                         const struct read_events *events, void *ctx);
 void read_free(struct read *r); /* takes NULL */
 
-/* False: another read is to be started in its place: this one is old, or has seen many changes, or others
- * wait for its connection. */
+/* False: another read is to be started in its place: this one is old, or has seen many changes, or has had
+ * its turn while others wait for its connection. */
 bool read_is_good(const struct read *r);
 /* Moves a ready read to a later position that has come by: cheaper than another. -1: it cannot be, and is of
  * no use any more. */
