@@ -28,25 +28,20 @@ SCHEMA = """
 CREATE TABLE groups (id int4 PRIMARY KEY, name text);
 CREATE TABLE items (id int4 PRIMARY KEY, group_id int4 REFERENCES groups, value text);
 """
-ROWS = 20000  # of the initial data: more megabytes than stand in sockets
+ROWS = 12000  # of the initial data: more megabytes than stand in sockets
 
 
 class Scene:
-    """A cluster and a Busbar of their own; devices; somebody who writes."""
+    """A Busbar, devices, somebody who writes."""
 
-    def __init__(self):
-        self.cluster = Postgres(settings=["synchronous_commit = on"])
+    def __init__(self, cluster, database):
+        self.cluster, self.database = cluster, database
         self.oracle = Oracle({t.name: t for t in (
             Table("groups", {"id": "int4", "name": "text"}, ("id",)),
             Table("items", {"id": "int4", "group_id": "int4", "value": "text"}, ("id",), [ForeignKey(("group_id",), "groups", ("id",))]))})
-        self.busbar, self.devices, self.log, self.last = None, [], [], 100000
-        self.writer, self.stopping, self.undecided = None, threading.Event(), 0
-
-    def start(self):
-        self.cluster.start()
-        self.database = self.cluster.create_database()
-        self.busbar = Busbar(self.cluster.url(self.database), dbname=self.database, LOG_LEVEL="info")
-        return self
+        self.devices, self.log, self.last = [], [], 100000
+        self.writer, self.stopping = None, threading.Event()
+        self.busbar = Busbar(cluster.url(database), dbname=database, LOG_LEVEL="info")
 
     def serve(self):
         self.busbar.start()
@@ -58,7 +53,7 @@ class Scene:
 
     def fill(self):
         with self.connect() as connection:
-            connection.execute(f"INSERT INTO items SELECT i, 1 + i % 10, repeat('x', 800) FROM generate_series(1, {ROWS}) i")
+            connection.execute(f"INSERT INTO items SELECT i, 1 + i % 10, repeat('x', 2000) FROM generate_series(1, {ROWS}) i")
 
     def connect(self):
         return self.cluster.connect(self.database)
@@ -92,10 +87,8 @@ class Scene:
 
     def write_one(self, connection):
         self.last += 1
-        self.undecided = self.last
         connection.execute(f"INSERT INTO items VALUES ({self.last}, {1 + self.last % 10}, 'value {self.last}');"
                            f" UPDATE items SET value = value || '.' WHERE id = {self.last - 1}")
-        self.undecided = 0
 
     def _write(self):
         """What was under way when PostgreSQL went may have happened or not; the oracle will say."""
@@ -142,20 +135,30 @@ class Scene:
             self.end_writing()
         for device in self.devices:
             device.discard()
-        try:
-            if self.busbar:
-                self.busbar.check()
-        finally:
-            self.cluster.destroy()
+        self.busbar.check()
 
 
 @pytest.fixture
-def scene():
-    scene = Scene()
+def scene(cluster, database):
+    scene = Scene(cluster, database)
     try:
-        yield scene.start()
+        yield scene
     finally:
         scene.end()
+
+
+@pytest.fixture
+def own_scene():
+    """For a test that stops PostgreSQL."""
+    cluster = Postgres(settings=["synchronous_commit = on"]).start()
+    try:
+        scene = Scene(cluster, cluster.create_database())
+        try:
+            yield scene
+        finally:
+            scene.end()
+    finally:
+        cluster.destroy()
 
 
 ITEMS = Select("items")
@@ -176,7 +179,7 @@ def test_kill_during_initial_data(scene, moment):
         return isinstance(batch, Batch) and len(batch.ops) >= least or name in device.shapes
 
     reached = {"asked": lambda: True, "answered": lambda: number not in device.answers or satellite.answered(number), "begun": lambda: data(0),
-               "middle": lambda: data(ROWS // 2), "complete": lambda: name in device.shapes}[moment]
+               "middle": lambda: data(ROWS // 4), "complete": lambda: name in device.shapes}[moment]
     while not reached():  # a piece at a time
         device.pump(0)
         satellite._read(time.monotonic() + 20)
@@ -261,8 +264,9 @@ def migrations(device):
     return [m.version for t in device.satellite.transactions for m in t.migrations]
 
 
-def test_postgres_restarted_at_once(scene):
+def test_postgres_restarted_at_once(own_scene):
     """pg_ctl -m immediate, again and again, in a burst and in the middle of initial data: clients stay, or come back and go on."""
+    scene = own_scene
     scene.serve().fill()
     device = scene.device(ITEMS)
     other = scene.device(Select("groups"))
@@ -336,6 +340,5 @@ def test_disk_full_under_the_log(scene, restart):
         scene.settle(device)
         wait_until(lambda: not reason(scene), "no reason any more")
     finally:
-        print(scene.busbar.log()[-4000:])
         scene.busbar.kill()
         subprocess.run(["umount", scene.busbar.data], check=True)
