@@ -16,9 +16,10 @@
 #include "base/mem.h"
 #include "net/ws_reader.h"
 
-#include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -47,7 +48,8 @@ struct websocket {
     bool peer_closed; /* its close frame has come */
     bool deaf;        /* it cannot be understood any more: what still comes is thrown away */
     bool paused;
-    bool heard, pinged; /* since the last tick */
+    bool heard, pinged;          /* since the last tick */
+    uint64_t queued_ever, taken; /* bytes; those that the peer had taken at the last tick */
     struct ws_reader reader;
     struct buf held; /* came with what the owner paused at */
     struct queue queue;
@@ -160,6 +162,7 @@ static void push(struct websocket *ws, struct packet *p)
     }
     q->items[(q->first + q->n++) % q->cap] = p;
     ws->unsent += p->head + p->n;
+    ws->queued_ever += p->head + p->n;
     take_a_turn(ws);
 }
 
@@ -459,21 +462,41 @@ static void on_socket(void *ctx, int events)
     leave(ws);
 }
 
+/* On a slow line a ping waits behind much else: a peer that takes what is in front of it is there. */
+static bool takes(struct websocket *ws)
+{
+    int in_kernel = 0;
+    ioctl(ws->fd, SIOCOUTQ, &in_kernel);
+    size_t waiting = ws->unsent + (size_t)in_kernel;
+    uint64_t taken = ws->queued_ever - ws->unsent > (uint64_t)in_kernel ? ws->queued_ever - waiting : 0;
+    bool progress = waiting > 0 && taken > ws->taken;
+    ws->taken = taken;
+    return progress;
+}
+
+static void on_tick(struct websocket *ws)
+{
+    bool alive = takes(ws) || ws->heard || ws->paused;
+    if (!alive && ws->pinged) {
+        websocket_close(ws, WEBSOCKET_SILENT, "Client not responding to pings");
+        return;
+    }
+    if (!alive) {
+        push_control(ws, FIN_PING, NULL, 0);
+    }
+    ws->pinged = !alive;
+    ws->heard = false;
+    timer_start(ws->timer, ws->options.tick_ms);
+}
+
 static void on_timer(void *ctx)
 {
     struct websocket *ws = ctx;
     enter(ws);
     if (ws->state == CLOSING) {
         finish(ws, ws->code);
-    } else if (ws->pinged && !ws->heard && !ws->paused) {
-        websocket_close(ws, WEBSOCKET_SILENT, "Client not responding to pings");
     } else if (ws->state == OPEN) {
-        ws->pinged = !ws->heard && !ws->paused;
-        if (ws->pinged) {
-            push_control(ws, FIN_PING, NULL, 0);
-        }
-        ws->heard = false;
-        timer_start(ws->timer, ws->options.tick_ms);
+        on_tick(ws);
     }
     leave(ws);
 }

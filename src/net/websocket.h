@@ -9,7 +9,7 @@
  * once. The queue has no limit of its own: its owner looks at websocket_unsent().
  *
  * Heartbeat: a peer that has not been heard for a tick is pinged, and closed (WEBSOCKET_SILENT) when it is
- * still silent at the next. Any byte counts.
+ * still silent at the next. Any byte counts, and so does taking what was sent.
  */
 #pragma once
 

@@ -528,6 +528,32 @@ static void a_client_that_talks_is_not_pinged(void **state)
     assert_int_equal(b->client.in.n, 0);
 }
 
+static void a_slow_line_is_not_silence(void **state)
+{
+    struct bench *b = *state;
+    static char chunk[100000];
+    char *content = calloc(1, BIG);
+    struct packet *p = packet_new(content, BIG);
+    b->options.tick_ms = 60;
+    b->options.close_ms = 100;
+    open_websocket(b);
+    watch_set(b->client.watch, 0);
+    for (int i = 0; i < 3; i++) {
+        websocket_send(b->ws, p);
+    }
+    for (int i = 0; i < 40; i++) {
+        wait_ms(b, 10);
+        assert_true(recv(b->client.fd, chunk, sizeof chunk, 0) > 0);
+        assert_int_equal(b->closed, 0);
+    }
+    while (b->closed == 0) { /* nothing is taken any more */
+        raw_turn(&b->client);
+    }
+    assert_int_equal(b->code, WEBSOCKET_SILENT);
+    packet_unref(p);
+    free(content);
+}
+
 static void it_may_be_freed_in_its_callbacks(void **state)
 {
     struct bench *b = *state;
@@ -598,6 +624,7 @@ int main(void)
         WS_TEST(a_silent_client_is_pinged_and_closed),
         WS_TEST(a_client_that_pongs_stays),
         WS_TEST(a_client_that_talks_is_not_pinged),
+        WS_TEST(a_slow_line_is_not_silence),
         WS_TEST(it_may_be_freed_in_its_callbacks),
         WS_TEST(clients_may_leave_at_any_time),
     };

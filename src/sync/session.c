@@ -154,6 +154,11 @@ void sync_session_expired(struct sync_session *s)
 
 /* --- life --- */
 
+bool sync_session_ended(const struct sync_session *s)
+{
+    return s->state == SYNC_ENDED;
+}
+
 void sync_session_end(struct sync_session *s, enum sync_end why)
 {
     switch (why) {

@@ -66,20 +66,24 @@ struct sync_service {
 
     /* A connection, nothing known yet. */
     void *(*open)(void *hub, struct sync_session *session);
-    /* It is over; comes once, from the host, never from inside a function of this header. The session is gone
-     * when this returns. It may have ended long before. */
+    /* The connection is gone, and so is the session when this returns. Comes once, from the loop, never from
+     * inside a function below; stop() does not come before it. The session may have ended a while ago
+     * (sync_session_ended()), which is not told: what it is given then is thrown away. */
     void (*close)(void *client);
 
     /* True: *out_claims is filled. False: *out_why, for the client, static or in `a`. */
     bool (*authenticate)(void *client, struct arena *a, struct str token, struct sync_claims *out_claims,
                          const char **out_why);
-    /* The client's id and user are known, once a connection. Whoever holds the id in another connection is to
-     * be displaced (sync_session_end()). False: it belongs to a live connection of another user. */
+    /* The client's id and user are known (borrowed until this returns): once a connection, since a renewed
+     * token is of the same. Whoever holds the id in another connection is to be displaced
+     * (sync_session_end()). False: it belongs to a live connection of another user. */
     bool (*admit)(void *client, struct str client_id, struct str user);
 
-    /* Answered by sync_session_started(). */
+    /* Answered by sync_session_started(): soon, clients wait three seconds for this answer and that of
+     * subscribe(). */
     void (*start)(void *client, const struct sync_start *request);
-    /* The stream is to end: nothing more is sent until the next start(), and what waited is dropped. */
+    /* The stream is to end: nothing more is sent until the next start(), what waited is dropped, and so are
+     * questions of subscribe() that are not answered. */
     void (*stop)(void *client);
 
     /*
@@ -92,8 +96,10 @@ struct sync_service {
     /* The client has its answer already. Ids that are not known are to be ignored. */
     void (*unsubscribe)(void *client, const struct names *ids);
 
+    /* From sync_session_started() on, and after stop(), too. */
     void (*acked)(void *client, const struct sync_ack *ack);
-    /* sync_session_backlog() is 0 again: whoever has more than fits may go on. */
+    /* While replicating: sync_session_backlog() is 0 again, whoever has more than fits may go on. Comes after
+     * every flush that leaves nothing, not only when it was waited for. */
     void (*drained)(void *client);
 };
 
@@ -162,6 +168,9 @@ void sync_session_subscription_failed(struct sync_session *s, struct str id);
 void sync_session_send(struct sync_session *s, struct delivery *d);
 /* Bytes waiting, here and in the host. */
 size_t sync_session_backlog(const struct sync_session *s);
+
+/* Nothing is heard from it any more, and nothing sent. */
+bool sync_session_ended(const struct sync_session *s);
 
 enum sync_end {
     SYNC_END_DISPLACED, /* the same client is here again */

@@ -237,6 +237,7 @@ static void on_stop(struct sync_session *s, const struct sat_call *call)
         if (s->state == SYNC_REPLICATING) {
             sync_set_state(s, SYNC_AUTHENTICATED);
             sync_stream_stop(s);
+            sync_free_subscriptions(s);
             s->service->stop(s->client);
         }
         answer_empty(s, call);

@@ -183,7 +183,9 @@ static void the_service_may_end_it(void **state)
         talk_setup(&state_of_one);
         struct talk *t = state_of_one;
         go_on_line(t);
+        assert_false(sync_session_ended(t->s));
         sync_session_end(t->s, rows[i].why);
+        assert_true(sync_session_ended(t->s));
         expect_said(t, rows[i].words);
         sync_session_end(t->s, rows[i].why);
         sync_session_started(t->s, SYNC_STARTED, (struct str){"", 0});
@@ -512,6 +514,18 @@ static void an_id_asked_for_is_taken_until_it_is_given_back(void **state)
     expect_said(t, "subscribe#7=" UUID_1 " err 1 " EXISTS);
 }
 
+static void a_stop_takes_questions_back(void **state)
+{
+    struct talk *t = *state;
+    go_on_line(t);
+    t->answers = false;
+    subscribe(t, 3, UUID_1, "a");
+    call(t, "stopReplication", 4, NULL);
+    expect_said(t, "(subscribe " UUID_1 " 1) | (stop) | stopReplication#4=(0)");
+    sync_session_subscribed(t->s, STR(UUID_1), SYNC_SUBSCRIBED, NULL, 0);
+    expect_said(t, "");
+}
+
 static void what_is_not_known_may_be_unsubscribed(void **state)
 {
     struct talk *t = *state;
@@ -660,6 +674,7 @@ int main(void)
         TALK_TEST(a_subscription_continued_exists),
         TALK_TEST(the_service_may_refuse_a_subscription),
         TALK_TEST(an_id_asked_for_is_taken_until_it_is_given_back),
+        TALK_TEST(a_stop_takes_questions_back),
         TALK_TEST(what_is_not_known_may_be_unsubscribed),
         TALK_TEST(nobody_subscribes_to_a_stream_that_is_not),
         TALK_TEST(subscriptions_have_a_limit),
