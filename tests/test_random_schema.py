@@ -170,7 +170,7 @@ class Generator:
 
     def create_index(self):
         table = self.any_table()
-        columns = [c for c, t, _ in self.tables.get(table, {"columns": [["id", "text", True]]})["columns"] if t != "jsonb"]
+        columns = [c for c, t, _ in ((self.tables.get(table) or {}).get("columns") or [["id", "text", True]]) if t != "jsonb"]
         chosen = self.rng.sample(columns, min(len(columns), self.rng.choice([1, 1, 2])))
         return f"CREATE INDEX {self.name('i')} ON {table} ({', '.join(chosen)})"
 
@@ -181,7 +181,7 @@ class Generator:
     def against_the_rules(self):
         """Refused on electrified tables, fine on the others."""
         table = self.any_table()
-        columns = [c for c, _, _ in self.tables.get(table, {"columns": [["id", "", True]]})["columns"]]
+        columns = [c for c, _, _ in ((self.tables.get(table) or {}).get("columns") or [["id", "", True]])]
         column = self.rng.choice(columns)
         return self.rng.choice([
             f"ALTER TABLE {table} DROP COLUMN {column}", f"ALTER TABLE {table} RENAME COLUMN {column} TO {self.name('r')}",

@@ -130,7 +130,12 @@ static int capture(struct place *p, const char *const *argv, struct buf *out)
     return rc;
 }
 
-/* The service's own event triggers and publication come with the service. */
+static bool contains(struct str text, struct str part)
+{
+    return memmem(text.p, text.n, part.p, part.n) != NULL;
+}
+
+/* The service's own triggers and publication come with the service. */
 static void put_without_service(struct buf *out, struct str text)
 {
     static const char *const ours[] = {"CREATE EVENT TRIGGER busbar", "ALTER EVENT TRIGGER busbar",
@@ -139,6 +144,7 @@ static void put_without_service(struct buf *out, struct str text)
     bool dropped = false;
     while (text.n) {
         struct str line = str_cut(&text, '\n');
+        dropped = dropped || contains(line, STR("TRIGGER busbar_truncate"));
         for (size_t i = 0; i < ARRAY_LEN(ours) && !dropped; i++) {
             dropped = str_starts_with(line, str_c(ours[i]));
         }

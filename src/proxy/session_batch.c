@@ -134,11 +134,11 @@ static bool may_mark(const struct special *special)
     return special->wrap || special->kind == STATEMENT_DDL_INDEX_CONCURRENTLY;
 }
 
-/* Behind a hidden BEGIN we act upon transaction commands; elsewhere what they do is seen when they are
- * answered. */
+/* Behind a hidden BEGIN we act upon transaction commands, and in a failed transaction a Parse of anything but
+ * its end fails; elsewhere what they do is seen when they are answered. */
 static bool matters(const struct session *s, const struct special *special)
 {
-    return special && (may_mark(special) || s->block == BLOCK_HIDDEN);
+    return special && (may_mark(special) || s->block == BLOCK_HIDDEN || s->status == 'E');
 }
 
 /* Looking further back costs more than waiting. */

@@ -21,6 +21,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "sql/classify.h"
 #include "sql/syntax.h"
 #include "wire/message.h"
 
@@ -34,10 +35,17 @@ static bool hides_change(const struct session *s, const struct statement *st)
     return !s->guarded && may_change_schema(st->kind);
 }
 
-/* What the name of a prepared statement stands for ends with the answer to this very statement. */
+/* What the name of a prepared statement stands for ends with the answer to this very statement: to be seen,
+ * where it is more than what an ordinary statement of that name would be. */
 static bool forgets_name(const struct session *s, const struct statement *st)
 {
-    return st->kind == STATEMENT_DEALLOCATE && s->statements.n > 0;
+    CLEANUP(arena_deinit) struct arena a = ARENA_INIT;
+    if (st->kind != STATEMENT_DEALLOCATE || s->statements.n == 0) {
+        return false;
+    }
+    struct str name = classify_deallocated(&a, st->text, s->std_strings);
+    const struct special *special = name.p ? special_map_get(&s->statements, name) : NULL;
+    return special && special->wrap;
 }
 
 /* True when some statement needs more than to be sent, or ends what a batch without its Sync has begun. */

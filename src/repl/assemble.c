@@ -503,7 +503,7 @@ static bool was_emptied(const struct assemble *a, uint32_t oid)
 static int on_truncate(struct assemble *a, struct pgoutput_message *m, struct err *err)
 {
     for (size_t i = 0; i < pgoutput_truncated_n(m); i++) {
-        const struct relation *r;
+        const struct relation *r = NULL;
         if (find_relation(a, pgoutput_truncated(m, i), &r, err) < 0) {
             return -1;
         }
