@@ -452,10 +452,10 @@ static void an_idle_server_tells_its_position(void **state)
 static void a_live_server_is_never_given_up(void **state)
 {
     struct bench *b = *state;
-    b->options.silence_ms = 1000; /* a busy machine may keep a server silent for some hundred */
+    b->options.silence_ms = 3000; /* on a busy machine a server may be silent for a second */
     stream(b, "");
     size_t before = b->keepalives;
-    WAIT_FOR(b, b->ended || b->keepalives > before + 4);
+    WAIT_FOR(b, b->ended || b->keepalives > before + 2);
     assert_false(b->ended);
     expect(b, "");
 }

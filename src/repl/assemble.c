@@ -467,7 +467,7 @@ static int on_row(struct assemble *a, struct pgoutput_message *m, struct err *er
     static const enum change_kind kinds[] = {
         ['I'] = CHANGE_INSERT, ['U'] = CHANGE_UPDATE, ['D'] = CHANGE_DELETE};
     struct pgoutput_row *row = &m->row;
-    const struct relation *r;
+    const struct relation *r = NULL;
     if (find_relation(a, row->oid, &r, err) < 0) {
         return -1;
     }

@@ -154,7 +154,9 @@ class Postgres:
 
     def drop_database(self, name):
         with self.connect() as conn:
-            # A logical slot of the database would keep it.
+            # A logical slot of the database would keep it, and so does its walsender, for a moment after its client has gone.
+            wait_until(lambda: not conn.execute("SELECT FROM pg_replication_slots WHERE database = %s AND active", [name]).fetchall(),
+                       f"the slot of {name} to be let go", timeout=20)
             conn.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
                          " WHERE database = %s AND NOT active", [name])
             conn.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
