@@ -101,7 +101,7 @@ static int set_connect_error(PGconn *conn, struct err *err)
 
 int sync_open(const struct sync_options *options, struct sync_connection **out, struct err *err)
 {
-    bool has_timeout;
+    bool has_timeout = false;
     if (look_at_url(options->url, &has_timeout, err) < 0) {
         return -1;
     }

@@ -82,7 +82,7 @@ static int find_earlier(struct txlog *log, MDB_cursor *c, const struct relation 
     MDB_val k, v;
     int rc;
     for (rc = mdb_cursor_get(c, &k, &v, MDB_FIRST); rc == 0; rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
-        struct relation *other;
+        struct relation *other = NULL;
         lsn_t superseded;
         if (txlog_decode_relation(txlog_str(v), &superseded, &other, err) < 0) {
             return -1;
@@ -100,7 +100,7 @@ static int find_earlier(struct txlog *log, MDB_cursor *c, const struct relation 
  * table had it for himself. */
 static int end_earlier(struct txlog *log, MDB_cursor *c, const struct relation *r, lsn_t at, struct err *err)
 {
-    struct relation *other;
+    struct relation *other = NULL;
     int rc;
     while ((rc = find_earlier(log, c, r, &other, err)) == 1) {
         rc = supersede(log, other, at, err);
