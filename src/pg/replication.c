@@ -22,6 +22,7 @@
 #include "net/loop.h"
 #include "net/tls.h"
 #include "pg/connect.h"
+#include "pg/display.h"
 #include "pg/login_error.h"
 
 #include <assert.h>
@@ -41,11 +42,10 @@ enum {
 };
 
 /* As of pg/client.c, and how values look. */
-#define SESSION_OPTIONS                                                                      \
-    "-c search_path=pg_catalog -c statement_timeout=0 -c lock_timeout=0 "                    \
-    "-c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off "         \
-    "-c standard_conforming_strings=on -c jit=off -c bytea_output=hex -c DateStyle=ISO,DMY " \
-    "-c IntervalStyle=postgres -c TimeZone=UTC -c extra_float_digits=1"
+#define SESSION_OPTIONS                                                              \
+    "-c search_path=pg_catalog -c statement_timeout=0 -c lock_timeout=0 "            \
+    "-c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off " \
+    "-c jit=off " PG_DISPLAY_OPTIONS
 
 enum state { CONNECTING, UP, QUERYING, STARTING, STREAMING, ENDED };
 

@@ -14,11 +14,11 @@
 #include "base/mem.h"
 #include "net/loop.h"
 #include "pg/connect.h"
+#include "pg/display.h"
 #include "pg/login_error.h"
 
 #include <assert.h>
 #include <libpq-fe.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,9 +29,7 @@ enum { ROWS_A_TURN = 2000, TAKE_TEXT = 16 * 1024 * 1024 };
 
 static const char session_options[] =
     "-c search_path=pg_catalog -c statement_timeout=0 -c idle_in_transaction_session_timeout=0 "
-    "-c standard_conforming_strings=on -c bytea_output=hex -c DateStyle=ISO,DMY -c IntervalStyle=postgres -c "
-    "TimeZone=UTC "
-    "-c extra_float_digits=1 -c jit=off";
+    "-c jit=off " PG_DISPLAY_OPTIONS;
 
 struct pg_snapshot {
     struct loop *loop;
@@ -44,10 +42,10 @@ struct pg_snapshot {
     struct connecting *connecting;
     PGconn *conn;
     struct watch *watch;
-    bool open;             /* a transaction is */
-    bool take_next;        /* when released */
-    bool paused, more;     /* more: rows that libpq holds already, which no event will tell of */
-    char visible[1 << 16]; /* thousands of transactions in progress */
+    bool open;         /* a transaction is */
+    bool take_next;    /* when released */
+    bool paused, more; /* more: rows that libpq holds already, which no event will tell of */
+    char *visible;     /* NULL before the first; as long as there are transactions in progress */
     struct err err;
     bool lost;
     int depth;
@@ -58,6 +56,7 @@ static void destroy(struct pg_snapshot *s)
 {
     free(s->url);
     free(s->lock);
+    free(s->visible);
     free(s);
 }
 
@@ -220,7 +219,8 @@ static bool read_result(struct pg_snapshot *s)
     if (status == PGRES_COPY_OUT && s->state == COPY_SENT) {
         s->state = COPYING;
     } else if (status == PGRES_TUPLES_OK && s->state == TAKING) {
-        snprintf(s->visible, sizeof s->visible, "%s", PQgetvalue(result, 0, 0));
+        free(s->visible);
+        s->visible = mem_strdup(PQgetvalue(result, 0, 0));
     } else if (status != PGRES_COMMAND_OK || s->state == COPY_SENT) {
         fail_from(s, result);
     }
