@@ -213,11 +213,6 @@ static void start_anew(struct client *c, const struct sync_start *request)
     client_act(c, ACTION_RESUME, NULL, 0, position);
 }
 
-static bool in_list(const struct names *list, struct str id)
-{
-    return names_contain(list, id);
-}
-
 /* The first that cannot be gone on with; p NULL: all can. */
 static struct str unknown_subscription(const struct client *c, const struct sync_start *request)
 {
@@ -240,10 +235,10 @@ static size_t settle_subscriptions(struct client *c, const struct sync_start *re
     for (size_t i = state->n; i > 0; i--) {
         struct subscription_state *sub = &state->subscriptions[i - 1];
         struct str id = str_c(sub->id);
-        if (in_list(request->subscriptions, id)) {
+        if (names_contain(request->subscriptions, id)) {
             sub->unsubscribed = false; /* it never happened, as the client sees it */
         } else if (sub->unsubscribed && request->lsn <= sub->gone_lsn &&
-                   !(request->lsn == sub->gone_lsn && in_list(request->gone, id))) {
+                   !(request->lsn == sub->gone_lsn && names_contain(request->gone, id))) {
             gone[n++] = id;
         } else {
             client_state_remove(state, id);

@@ -28,7 +28,9 @@ int txn_facts_read(const struct relations *relations, struct str record, struct 
     int rc;
     *out_facts = (struct txn_facts){0};
     while ((rc = txn_next(&cursor, &change, err)) == 1) {
-        if (change.kind != CHANGE_MESSAGE) {
+        if (change.kind == CHANGE_MESSAGE) {
+            out_facts->speaks = true;
+        } else {
             add_relation(out_facts, change.relation);
         }
     }

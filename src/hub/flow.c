@@ -33,12 +33,6 @@ struct flow {
     struct read *read;
 };
 
-const char *flow_state_name(enum flow_state state)
-{
-    static const char *const names[] = {"catching up", "reading", "live"};
-    return names[state];
-}
-
 /* While it is live it is told of what may concern it. */
 static void set_state(struct flow *s, enum flow_state state)
 {
@@ -139,8 +133,12 @@ static void deliver(struct flow *s, const struct view_ops *ops)
 static void on_read_failed(void *ctx, enum read_failure how, const struct err *err)
 {
     struct flow *s = ctx;
-    log_warning(NULL, "sync: rows that move into view cannot be read: %s", err->msg);
-    read_free(take_ptr(&s->read)); /* and err with it */
+    struct err why = *err; /* the read's own */
+    read_free(take_ptr(&s->read));
+    if (s->state != FLOW_READING) {
+        return; /* it was kept in case, and another will do */
+    }
+    log_warning(NULL, "sync: rows that move into view cannot be read: %s", why.msg);
     lose_clients(s, how != READ_LOST, "rows cannot be read");
 }
 

@@ -45,6 +45,7 @@ struct txn_facts {
     size_t n;
     bool more;
     bool migrates;
+    bool speaks; /* it has logical messages */
 };
 
 bool flow_concerned(const struct flow *s, const struct txn_facts *facts);
@@ -54,4 +55,3 @@ void flow_take(struct flow *s, const struct txn_head *head, struct str record, c
 bool flow_mark(struct flow *s, uint64_t turn);
 struct str flow_key(const struct flow *s);
 struct flow *flow_next(const struct flow *s);
-const char *flow_state_name(enum flow_state state);

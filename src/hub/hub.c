@@ -102,7 +102,9 @@ static void hand_on(struct hub *hub, struct txn *t, const struct txn_facts *fact
         flow_take(hub->marked[i], txn_head(t), txn_bytes(t), facts);
     }
     set_position(hub, txn_head(t)->end_lsn);
-    tell_markers(hub, txn_bytes(t));
+    if (facts->speaks) {
+        tell_markers(hub, txn_bytes(t));
+    }
 }
 
 /* False: it has to wait for the log. */
