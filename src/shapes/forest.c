@@ -218,20 +218,6 @@ static void group_by_table(struct builder *b, struct forest *f)
     f->tables = tables;
 }
 
-/* Rows of layers to many and to one leave when others change: whatever other layer is over their table may
- * be asked whether it has them still. */
-static void decide_keys(struct builder *b, const struct forest_table *t)
-{
-    uint32_t fickle = 0;
-    for (uint32_t i = 0; i < t->n_layers; i++) {
-        fickle += b->layers[t->layers[i]].kind != LAYER_TOP;
-    }
-    for (uint32_t i = 0; i < t->n_layers; i++) {
-        struct layer *l = &b->layers[t->layers[i]];
-        l->keeps_keys = l->n_children > 0 || fickle > (l->kind != LAYER_TOP);
-    }
-}
-
 const struct forest *forest_build(struct arena *a, const struct schema *model, struct node *root,
                                   size_t max_key)
 {
@@ -246,9 +232,6 @@ const struct forest *forest_build(struct arena *a, const struct schema *model, s
         f->user_matters |= b.layers[i].user_column != LAYER_NONE;
     }
     group_by_table(&b, f);
-    for (uint32_t i = 0; i < f->n_tables; i++) {
-        decide_keys(&b, &f->tables[i]);
-    }
     f->layers = b.layers;
     f->n_layers = b.n;
     assert(!key.overflow);

@@ -54,9 +54,6 @@ struct layer {
     uint32_t n_children;
     const struct layer_edge *edges;
     uint32_t n_edges;
-    /* The keys of its rows must be remembered: children hang from them, or a row of the table may leave
-     * another layer without being changed, and be visible by this one still. */
-    bool keeps_keys;
 };
 
 struct forest_table {

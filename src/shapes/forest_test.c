@@ -109,7 +109,6 @@ static void check_children(const struct forest *f, uint32_t at)
     }
     assert_true((l->kind == LAYER_TOP) == (l->columns.n == 0));
     assert_true(l->kind != LAYER_TO_ONE || !l->where);
-    assert_true(l->keeps_keys || l->n_children == 0);
 }
 
 /* Each layer in the list of its table, and there once. */

@@ -78,7 +78,7 @@ static void put_layer(struct buf *out, const struct forest *f, uint32_t i)
         put_columns(out, l->table, l->edges[k].columns);
         buf_printf(out, ">%u", l->edges[k].target);
     }
-    buf_printf(out, "%s%s\n", l->user_column != LAYER_NONE ? " user" : "", l->keeps_keys ? " keys" : "");
+    buf_printf(out, "%s\n", l->user_column != LAYER_NONE ? " user" : "");
 }
 
 static void compile(struct bench *b, const struct shape_request *requests, size_t n)
@@ -139,8 +139,8 @@ static void children_and_theirs(void **state)
                SELECT("projects", "this.name = 'a'",
                       INCLUDE("project", SELECT("issues", "this.title = 'b'",
                                                 INCLUDE("issue", SELECT("comments", ""))))),
-               "0 top projects where name=a children 1 (owner)>3 keys\n"
-               "1 many issues(project) of 0(id) where title=b children 2 (author)>3 keys\n"
+               "0 top projects where name=a children 1 (owner)>3\n"
+               "1 many issues(project) of 0(id) where title=b children 2 (author)>3\n"
                "2 many comments(issue) of 1(id) (author)>3 user\n"
                "3 one users(id)\n");
 }
@@ -149,12 +149,12 @@ static void a_table_that_refers_to_itself(void **state)
 {
     struct bench *b = *state;
     struct arena *fx = &b->a;
-    expect_one(b, SELECT("tree", ""), "0 top tree (parent)>1 keys\n1 one tree(id) (parent)>1\n");
+    expect_one(b, SELECT("tree", ""), "0 top tree (parent)>1\n1 one tree(id) (parent)>1\n");
     /* To many, where both would do. */
     expect_one(b, SELECT("tree", "", INCLUDE("parent", SELECT("tree", ""))),
-               "0 top tree children 1 (parent)>2 keys\n"
-               "1 many tree(parent) of 0(id) keys\n"
-               "2 one tree(id) (parent)>2 keys\n");
+               "0 top tree children 1 (parent)>2\n"
+               "1 many tree(parent) of 0(id)\n"
+               "2 one tree(id) (parent)>2\n");
 }
 
 static void tables_that_refer_to_each_other(void **state)
@@ -162,11 +162,11 @@ static void tables_that_refer_to_each_other(void **state)
     struct bench *b = *state;
     struct arena *fx = &b->a;
     expect_one(b, SELECT("left", ""),
-               "0 top left (right)>1 keys\n1 one right(id) (left)>2\n2 one left(id) (right)>1\n");
+               "0 top left (right)>1\n1 one right(id) (left)>2\n2 one left(id) (right)>1\n");
     expect_one(b, SELECT("starts", "", INCLUDE("same", SELECT("ends", ""))),
-               "0 top starts children 1 (same)>2 keys\n"
-               "1 many ends(same) of 0(id) keys\n"
-               "2 one ends(id) (same)>3 keys\n"
+               "0 top starts children 1 (same)>2\n"
+               "1 many ends(same) of 0(id)\n"
+               "2 one ends(id) (same)>3\n"
                "3 one starts(id) (same)>2\n");
 }
 
@@ -176,12 +176,12 @@ static void keys_of_several_columns_and_other_keys(void **state)
     struct arena *fx = &b->a;
     expect_one(b, SELECT("shops", ""),
                "0 top shops (land town)>1 (code)>2\n"
-               "1 one places(country city) keys\n"
-               "2 one places(code) keys\n");
+               "1 one places(country city)\n"
+               "2 one places(code)\n");
     /* The columns in another order refer to the same key. */
     expect_one(b, SELECT("roads", ""), "0 top roads (a b)>1 (c d)>1\n1 one places(country city)\n");
     expect_one(b, SELECT("places", "", INCLUDE("d c", SELECT("roads", ""))),
-               "0 top places children 1 keys\n"
+               "0 top places children 1\n"
                "1 many roads(c d) of 0(country city) (a b)>2\n"
                "2 one places(country city)\n");
 }
@@ -200,8 +200,8 @@ static void includes_to_one(void **state)
                SELECT("comments", "",
                       INCLUDE("issue", SELECT("issues", "", INCLUDE("author", SELECT("users", "")),
                                               INCLUDE("issue", SELECT("comments", ""))))),
-               "0 top comments (issue)>1 (author)>3 user keys\n"
-               "1 one issues(id) of 0 children 2 (project)>4 (author)>3 keys\n"
+               "0 top comments (issue)>1 (author)>3 user\n"
+               "1 one issues(id) of 0 children 2 (project)>4 (author)>3\n"
                "2 many comments(issue) of 1(id) (author)>3 user\n"
                "3 one users(id)\n"
                "4 one projects(id) (owner)>3\n");
@@ -212,13 +212,13 @@ static void includes_to_one(void **state)
                INCLUDE("owner", SELECT("projects", "",
                                        INCLUDE("owner", SELECT("users", "",
                                                                INCLUDE("author", SELECT("comments", ""))))))),
-        "0 top users children 1 keys\n"
-        "1 many projects(owner) of 0(id) (owner)>2 keys\n"
-        "2 one users(id) of 1 children 3 keys\n"
+        "0 top users children 1\n"
+        "1 many projects(owner) of 0(id) (owner)>2\n"
+        "2 one users(id) of 1 children 3\n"
         "3 many comments(author) of 2(id) (issue)>4 user\n"
         "4 one issues(id) (project)>5 (author)>6\n"
-        "5 one projects(id) (owner)>6 keys\n"
-        "6 one users(id) keys\n");
+        "5 one projects(id) (owner)>6\n"
+        "6 one users(id)\n");
 }
 
 static void shapes_in_common(void **state)
@@ -233,13 +233,13 @@ static void shapes_in_common(void **state)
         fx_request(SELECT("users", "this.name = 'b'")),
     };
     compile(b, requests, ARRAY_LEN(requests));
-    expect_layers(b, "0 top users children 1 2 3 keys\n"
+    expect_layers(b, "0 top users children 1 2 3\n"
                      "1 many comments(author) of 0(id) (issue)>5 user\n"
-                     "2 many projects(owner) of 0(id) keys\n"
-                     "3 many projects(owner) of 0(id) where name=a keys\n"
-                     "4 top users where name=b keys\n"
+                     "2 many projects(owner) of 0(id)\n"
+                     "3 many projects(owner) of 0(id) where name=a\n"
+                     "4 top users where name=b\n"
                      "5 one issues(id) (project)>6 (author)>7\n"
-                     "6 one projects(id) (owner)>7 keys\n"
+                     "6 one projects(id) (owner)>7\n"
                      "7 one users(id)\n");
     assert_int_equal(b->forest->n_tables, 4);
     const struct forest_table *t = forest_table(b->forest, STR("public"), STR("projects"));
