@@ -248,8 +248,6 @@ static enum verdict on_command_complete(struct session *s, struct str frame)
         s->script->completed++;
     }
     if (a->kind == ANSWER_EXECUTE) {
-        s->status =
-            s->status == 'E' ? 'T' : s->status; /* what completes in a failed transaction ends or mends it */
         answered(s);
     }
     return v;
