@@ -23,6 +23,7 @@ from harness.electric import Ledger  # noqa: E402
 from harness.electric_client import ElectricClient  # noqa: E402
 from harness.postgres import Postgres  # noqa: E402
 from harness.relay import Relay  # noqa: E402
+from harness.release import Project  # noqa: E402
 from harness.satellite import Satellite  # noqa: E402
 
 
@@ -187,6 +188,12 @@ def sql(cluster, database):
     """A connection of the application's, straight to PostgreSQL."""
     with cluster.connect(database) as connection:
         yield connection
+
+
+@pytest.fixture
+def project(tmp_path, cluster, database):
+    """A folder with migrations of a release, for a fresh database."""
+    return Project(tmp_path, cluster.url(database))
 
 
 ENTRIES = "CREATE TABLE entries (id uuid PRIMARY KEY, content varchar NOT NULL, content_b text)"

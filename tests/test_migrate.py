@@ -7,20 +7,8 @@ import re
 
 import pytest
 
-from harness.release import Project
 
 V1, V2, V3, V4 = 20240101000001, 20240101000002, 20240101000003, 20240101000004
-
-
-@pytest.fixture
-def project(tmp_path, cluster, database):
-    return Project(tmp_path, cluster.url(database))
-
-
-@pytest.fixture
-def sql(cluster, database):
-    with cluster.connect(database) as connection:
-        yield connection
 
 
 def versions(sql, table="schema_migrations"):

@@ -6,22 +6,10 @@ import json
 import pytest
 
 from harness.busbar import Endpoint
-from harness.release import Project
 from test_traces import RELEASE, UNNAMED, Replay, load
 
 V1, V2, V3, V4 = (20240101000000 + n for n in range(1, 5))
 FIRST_MIGRATE, LAST_MIGRATE, LAST_STATUS = (1, 2), (9, 10), (11, 12)
-
-
-@pytest.fixture
-def project(tmp_path, cluster, database):
-    return Project(tmp_path, cluster.url(database))
-
-
-@pytest.fixture
-def sql(cluster, database):
-    with cluster.connect(database) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -26,17 +26,6 @@ def pooler(cluster):
     pooler.close()
 
 
-@pytest.fixture
-def project(tmp_path, cluster, database):
-    return Project(tmp_path, cluster.url(database))
-
-
-@pytest.fixture
-def sql(cluster, database):
-    with cluster.connect(database) as connection:
-        yield connection
-
-
 def versions(sql):
     return [row[0] for row in sql.execute("SELECT version FROM schema_migrations ORDER BY 1").fetchall()]
 

@@ -19,17 +19,6 @@ from harness.wait import wait_until
 V1, V2 = 20240101000001, 20240101000002
 
 
-@pytest.fixture
-def project(tmp_path, cluster, database):
-    return Project(tmp_path, cluster.url(database))
-
-
-@pytest.fixture
-def sql(cluster, database):
-    with cluster.connect(database) as connection:
-        yield connection
-
-
 def readme_blocks(language):
     with open(os.path.join(REPOSITORY, "README.md"), encoding="utf-8") as file:
         return re.findall(rf"^```{language}\n(.*?)^```", file.read(), re.M | re.S)

@@ -9,22 +9,10 @@ import subprocess
 import pytest
 
 from harness.process import clean_environment
-from harness.release import Project
 from harness.wait import wait_until
 
 V1, V2, V3 = 20240101000001, 20240101000002, 20240101000003
 OFF = "-- busbar: transaction=off\n"
-
-
-@pytest.fixture
-def project(tmp_path, cluster, database):
-    return Project(tmp_path, cluster.url(database))
-
-
-@pytest.fixture
-def sql(cluster, database):
-    with cluster.connect(database) as connection:
-        yield connection
 
 
 def versions(sql):

@@ -26,13 +26,6 @@ TREE = ("CREATE TABLE projects (id int8 PRIMARY KEY, name text NOT NULL, owner t
 
 
 @pytest.fixture
-def sql(cluster, database):
-    """A connection of the application's, straight to PostgreSQL."""
-    with cluster.connect(database) as connection:
-        yield connection
-
-
-@pytest.fixture
 def electrified(busbar):
     """Makes tables by their DDL and opens them for sync."""
 

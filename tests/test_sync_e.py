@@ -29,13 +29,6 @@ INSERT INTO comments VALUES (111, 11, 'a'), (211, 21, 'b'), (311, 31, 'c'), (312
 """
 
 
-@pytest.fixture
-def sql(cluster, database):
-    """A connection of the application's, straight to PostgreSQL."""
-    with cluster.connect(database) as connection:
-        yield connection
-
-
 def electrify(busbar, *ddl):
     with busbar.wire() as wire:
         for text in ddl:
