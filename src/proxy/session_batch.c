@@ -134,11 +134,20 @@ static bool may_mark(const struct special *special)
     return special->wrap || special->kind == STATEMENT_DDL_INDEX_CONCURRENTLY;
 }
 
-/* Behind a hidden BEGIN we act upon transaction commands, and in a failed transaction a Parse of anything but
- * its end fails; elsewhere what they do is seen when they are answered. */
+/* What may make a failed transaction whole or end it. If it does not, nothing behind it is executed either,
+ * so what follows in the batch need not wait for ReadyForQuery to know. */
+static bool may_recover(enum statement_kind kind)
+{
+    return kind == STATEMENT_SAVEPOINT || kind == STATEMENT_ROLLBACK || kind == STATEMENT_COMMIT ||
+           kind == STATEMENT_PREPARE_TRANSACTION;
+}
+
+/* Behind a hidden BEGIN we act upon transaction commands, and in a failed transaction upon what ends it,
+ * which is all that can be parsed there; elsewhere what they do is seen when they are answered. */
 static bool matters(const struct session *s, const struct special *special)
 {
-    return special && (may_mark(special) || s->block == BLOCK_HIDDEN || s->status == 'E');
+    return special && (may_mark(special) || s->block == BLOCK_HIDDEN ||
+                       (s->status == 'E' && may_recover(special->kind)));
 }
 
 /* Looking further back costs more than waiting. */
@@ -187,14 +196,6 @@ void batch_bind(struct session *s, struct str frame)
 }
 
 /* --- Execute --- */
-
-/* What may make a failed transaction whole or end it. If it does not, nothing behind it is executed either,
- * so what follows in the batch need not wait for ReadyForQuery to know. */
-static bool may_recover(enum statement_kind kind)
-{
-    return kind == STATEMENT_SAVEPOINT || kind == STATEMENT_ROLLBACK || kind == STATEMENT_COMMIT ||
-           kind == STATEMENT_PREPARE_TRANSACTION;
-}
 
 static void send_execute(struct session *s, uint8_t flags)
 {
