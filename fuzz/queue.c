@@ -549,7 +549,7 @@ static const char *const several[] = {
 struct talk {
     struct buf text;
     bool ordinary;
-    bool parses_end; /* of a transaction: in a failed one it may be waited for, by a Flush */
+    bool parses_command; /* of transactions: it may be waited for, by a Flush */
 };
 
 static const char *pick_single(struct talk *t, uint8_t b)
@@ -562,7 +562,8 @@ static const char *pick_single(struct talk *t, uint8_t b)
 static const char *pick_parsed(struct talk *t, uint8_t b)
 {
     const char *text = pick_single(t, b);
-    t->parses_end = t->parses_end || strcmp(text, "commit") == 0 || strcmp(text, "rollback") == 0;
+    t->parses_command = t->parses_command || strcmp(text, "begin") == 0 || strcmp(text, "commit") == 0 ||
+                        strcmp(text, "rollback") == 0;
     return text;
 }
 
@@ -822,7 +823,7 @@ static void must_pass_through(const struct talk *t, struct proxied *x)
 {
     struct buf text = BUF_INIT(OUTPUT_MAX);
     buf_put_str(&text, buf_str(&t->text));
-    if (t->parses_end) {
+    if (t->parses_command) {
         drop_flushes(&text);
         drop_flushes(&x->server.in);
     }
