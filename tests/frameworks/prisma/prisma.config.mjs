@@ -20,7 +20,9 @@ class Client extends pg.Client {
 export default defineConfig({
   experimental: { adapter: true },
   engine: 'js',
-  adapter: async () => new PrismaPg({ Client }), // all else by libpq's variables: of a URL the database would win over the shadow one
+  // All else by libpq's variables: of a URL the database would win over that of the shadow. And the shadow is dropped before its
+  // connections are closed: PostgreSQL waits five seconds for them.
+  adapter: async () => new PrismaPg({ Client, idleTimeoutMillis: 100 }),
   schema: 'schema.prisma',
   migrations: { path: 'migrations' },
 })
