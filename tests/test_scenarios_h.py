@@ -37,10 +37,15 @@ SELECT (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_attribute), (SE
 """
 
 
-@pytest.fixture(params=[None, ALL], ids=["default", "flags on"])
-def flagged(request, make_busbar, cluster, database, sql):
+@pytest.fixture
+def features():
+    return ALL
+
+
+@pytest.fixture
+def flagged(features, make_busbar, cluster, database, sql):
     sql.execute(TABLES)
-    return make_busbar(cluster.url(database), dbname=database, ELECTRIC_FEATURES=request.param)
+    return make_busbar(cluster.url(database), dbname=database, ELECTRIC_FEATURES=features)
 
 
 def refusal(sql):
@@ -84,6 +89,7 @@ def test_94_95_96_97_refused(flagged, sql, number, statement):
     assert sql.execute(EVERYTHING).fetchone() == before
 
 
+@pytest.mark.parametrize("features", [None, ALL], ids=["default", "flags on"])
 @pytest.mark.parametrize("number", STATEMENTS)
 def test_94_95_96_97_the_whole_scenario(flagged, sql, number):
     """Its statements one after the other in one session: the same answer to each, and a real migration afterwards works."""
