@@ -351,12 +351,21 @@ static bool worth_looking(const struct incoming *in)
     return is_whole(in) || in->head.type == 'd' || in->head.total > LIMIT_PEEK;
 }
 
-/* A statement of a session that may not see all of the catalogs: it goes on from a copy. */
+/* A statement of a session that may not see all of the catalogs: it goes on from a copy. The name in front of
+ * a Parse's text is no part of that. */
 static void redirect(struct session *s, struct incoming *in)
 {
+    struct str body = body_at_hand(in);
+    struct rd r = rd_init(body.p, body.n);
+    if (in->head.type == 'P') {
+        rd_cstr(&r);
+    }
+    struct str text = rd_cstr(&r);
     buf_reset(&s->scratch);
     buf_put(&s->scratch, in->p, in->n);
-    redirect_catalogs(s->scratch.p + FRAME_HEAD, in->n - FRAME_HEAD, s->std_strings);
+    if (!r.failed) { /* else it is malformed, and will be told so */
+        redirect_catalogs(s->scratch.p + (text.p - in->p), text.n, s->std_strings);
+    }
     in->p = s->scratch.p;
 }
 
