@@ -76,7 +76,7 @@ static void ask_next(struct session *s)
 
 static void parse_ddlx(struct session *s, struct str name, struct special *special)
 {
-    struct stand_in in = stand_in_for(s, &s->arena, special->text);
+    struct stand_in in = stand_in_for(s, &s->arena, special->text, special->tag);
     special->injected = true;
     special->point_at = (uint32_t)in.point_at;
     special->tag = in.tag;
@@ -102,6 +102,7 @@ void batch_parse(struct session *s, struct str frame, struct str name, struct st
         }
         return;
     }
+    adapt_statement(s, &statements[0]);
     struct special *special = special_of(&statements[0]);
     special_unref(s->parse_undo);
     s->parse_undo = special_undo(name, special_map_get(&s->statements, name));
