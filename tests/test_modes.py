@@ -27,7 +27,8 @@ def relations(wire):
 
 
 MIXED = ["CREATE TABLE things (id uuid PRIMARY KEY)", "CREATE TABLE other (id int8 PRIMARY KEY, note text DEFAULT 'x' UNIQUE)",
-         "ALTER TABLE things ENABLE ELECTRIC", "ELECTRIC ENABLE other", "ELECTRIC GRANT ALL ON things TO 'admin'", "CREATE TABLE more (id int4)",
+         "ALTER TABLE things ENABLE ELECTRIC", "ELECTRIC ENABLE other", "ELECTRIC GRANT ALL ON things TO 'admin'",
+         "CREATE TABLE more (id int4)",
          "ELECTRIC GRANT UPDATE ON other TO 'things:owner'"]
 TAGS = ["CREATE TABLE", "CREATE TABLE", "ELECTRIC ENABLE", "ELECTRIC ENABLE", "ELECTRIC GRANT", "CREATE TABLE", "ELECTRIC GRANT"]
 
@@ -53,9 +54,11 @@ def test_105_shadow_outside_a_transaction(busbar, shadow):
         answer = wire.query("CREATE TABLE gone (id int); ALTER TABLE gone ENABLE ELECTRIC; SELECT 1 / 0; CREATE TABLE never (id int)")
         assert answer.tags == ["CREATE TABLE", "ELECTRIC ENABLE"] and answer.error["C"] == "22012" and answer.status == "I"
         assert relations(wire) == ["more", "other", "things"]
-        every = {"ELECTRIC ENABLE": "/* why */ ALTER TABLE nowhere ENABLE ELECTRIC", "ELECTRIC DISABLE": "ELECTRIC DISABLE things",
+        every = {"ELECTRIC ENABLE": "/* why */ ALTER TABLE nowhere ENABLE ELECTRIC",
+                 "ELECTRIC DISABLE": "ELECTRIC DISABLE things",
                  "ELECTRIC GRANT": "ELECTRIC GRANT SELECT ON t TO ANYONE", "ELECTRIC REVOKE": "ELECTRIC REVOKE ALL ON t FROM 'x'",
-                 "ELECTRIC ASSIGN": "ELECTRIC ASSIGN 'admin' TO t.u", "ELECTRIC UNASSIGN": "ELECTRIC UNASSIGN 'admin' FROM t.u", "": "ELECTRIC SQLITE 'SELECT 1'"}
+                 "ELECTRIC ASSIGN": "ELECTRIC ASSIGN 'admin' TO t.u", "ELECTRIC UNASSIGN": "ELECTRIC UNASSIGN 'admin' FROM t.u",
+                 "": "ELECTRIC SQLITE 'SELECT 1'"}
         for tag, sql in every.items():
             for answer in (wire.query(sql), wire.extended(sql)):
                 assert answer.ok().tags == [tag] and answer.status == "I" and not answer.of("T"), sql
@@ -74,8 +77,10 @@ def test_105_shadow_takes_everything_else(busbar, shadow):
     with busbar.wire(database=shadow) as wire:
         wire.query("CREATE TABLE things (id int8 PRIMARY KEY, a text)").ok()
         wire.query("ALTER TABLE things ENABLE ELECTRIC").ok()
-        for sql in ("ALTER TABLE things DROP COLUMN a", "ALTER TABLE things ADD b money DEFAULT 1 CHECK (b > 0::money)", "ALTER TABLE things RENAME TO stuff",
-                    "CREATE INDEX CONCURRENTLY i ON stuff (id)", "DROP INDEX CONCURRENTLY i", "VACUUM stuff", "DO $$ BEGIN CREATE TABLE made (id int); END $$",
+        for sql in ("ALTER TABLE things DROP COLUMN a", "ALTER TABLE things ADD b money DEFAULT 1 CHECK (b > 0::money)",
+                    "ALTER TABLE things RENAME TO stuff",
+                    "CREATE INDEX CONCURRENTLY i ON stuff (id)", "DROP INDEX CONCURRENTLY i", "VACUUM stuff",
+                    "DO $$ BEGIN CREATE TABLE made (id int); END $$",
                     "CREATE TABLE busbar (x int); DROP TABLE busbar, made", "DROP TABLE stuff"):
             for answer in (wire.query(sql),):
                 assert not answer.ok().notices, sql
@@ -104,7 +109,8 @@ def test_106_transparent_is_no_session_of_ours(busbar, truths):
     with busbar.wire(user="transparent") as wire:
         assert wire.query("ALTER TABLE truths ENABLE ELECTRIC").error["C"] == "42601"
         assert wire.extended("ELECTRIC GRANT ALL ON truths TO 'x'").error["C"] == "42601"
-        for answer in (wire.query("ALTER TABLE truths ADD COLUMN more text"), wire.extended("BEGIN"), wire.query("ALTER TABLE truths ADD COLUMN more text")):
+        for answer in (wire.query("ALTER TABLE truths ADD COLUMN more text"), wire.extended("BEGIN"),
+                       wire.query("ALTER TABLE truths ADD COLUMN more text")):
             assert not answer.errors or answer.error["C"] == "UB002"
         assert wire.query("COMMIT").ok().tags == ["ROLLBACK"]
         assert wire.query("CREATE TABLE free (id int); DROP TABLE free").ok().tags == ["CREATE TABLE", "DROP TABLE"]
@@ -180,10 +186,12 @@ def test_102_what_belongs_to_them(prisma):
     assert prisma.query("SELECT t.typname, e.enumlabel FROM pg_type t JOIN pg_enum e ON t.oid = e.enumtypid JOIN pg_catalog.pg_namespace n"
                         " ON n.oid = t.typnamespace ORDER BY e.enumsortorder").ok().rows == [["mood", "good"], ["mood", "bad"]]
     keys = prisma.query("SELECT conname, conrelid::regclass, confrelid::regclass FROM pg_constraint WHERE contype = 'f' ORDER BY 1").ok().rows
-    assert keys == [["pointy2_a_fkey", "pointy2", "checked"], ["pointy2_b_fkey", "pointy2", "checked"], ["pointy_checked_id_fkey", "pointy", "checked"]]
+    assert keys == [["pointy2_a_fkey", "pointy2", "checked"], ["pointy2_b_fkey", "pointy2", "checked"],
+                    ["pointy_checked_id_fkey", "pointy", "checked"]]
     indexes = prisma.query("SELECT indexrelid::regclass, indisunique FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
                            " WHERE c.relnamespace = 'public'::regnamespace ORDER BY 1").ok().rows
-    assert sorted(indexes) == [["checked_pkey", "t"], ["pointy2_note", "f"], ["pointy2_pkey", "t"], ["pointy_amount", "t"], ["pointy_pkey", "t"]]
+    assert sorted(indexes) == [["checked_pkey", "t"], ["pointy2_note", "f"], ["pointy2_pkey", "t"], ["pointy_amount", "t"],
+                               ["pointy_pkey", "t"]]
     for catalog in ("pg_extension", "pg_sequences", "information_schema.sequences", "pg_matviews"):
         assert prisma.value(f"SELECT count(*) FROM {catalog}") == "0"
 
@@ -219,7 +227,8 @@ def test_102_binary(prisma):
     assert first.kinds == "1tTZ" and second.kinds == "2TDDDCZ"
     rows = [m.values for m in second.of("D")]
     assert [row[0] for row in rows] == [b"checked", b"pointy", b"pointy2"]
-    assert [(row[1], len(row[2]), struct.unpack("!q", row[3])[0]) for row in rows] == [(b"\0", 4, 10), (b"\0", 4, 3), (b"\0", 4, 4)]
+    assert [(row[1], len(row[2]), struct.unpack("!q", row[3])[0]) for row in rows] == [(b"\0", 4, 10), (b"\0", 4, 3),
+                                                                                       (b"\0", 4, 4)]
 
 
 def test_103_two_keys_to_one_table(prisma):
@@ -252,7 +261,8 @@ def test_104_any_query(prisma):
 
 def test_104_it_only_reads(prisma, schema):
     """It sees too little of the schema to be let change it. It is no session of the proxy's for the guard either."""
-    for sql in ("CREATE TABLE x (id int)", "ALTER TABLE checked ADD COLUMN x text", "DROP TABLE pointy", "INSERT INTO checked (id, count) VALUES ('a', 1)"):
+    for sql in ("CREATE TABLE x (id int)", "ALTER TABLE checked ADD COLUMN x text", "DROP TABLE pointy",
+                "INSERT INTO checked (id, count) VALUES ('a', 1)"):
         assert prisma.query(sql).error["C"] == "25006", sql
     prisma.query("SET default_transaction_read_only = off").ok()
     assert prisma.query("ALTER TABLE checked ADD COLUMN x text").error["C"] == "UB002"

@@ -30,8 +30,10 @@ def prisma(packages, busbar, tmp_path):
     (tmp_path / "schema.prisma").write_text(EMPTY)
 
     def run(*arguments, user="postgres"):
-        done = drivers.run(busbar, "node", "node_modules/prisma/build/index.js", *arguments, cwd=tmp_path, HOME=tmp_path, PGUSER=user,
-                           DATABASE_URL="postgresql://not-used", PRISMA_SCHEMA_ENGINE_BINARY=absent, PRISMA_QUERY_ENGINE_LIBRARY=absent,
+        done = drivers.run(busbar, "node", "node_modules/prisma/build/index.js", *arguments, cwd=tmp_path, HOME=tmp_path,
+                           PGUSER=user,
+                           DATABASE_URL="postgresql://not-used", PRISMA_SCHEMA_ENGINE_BINARY=absent,
+                           PRISMA_QUERY_ENGINE_LIBRARY=absent,
                            CHECKPOINT_DISABLE="1", PRISMA_HIDE_UPDATE_MESSAGE="1")
         return done.returncode, done.stdout + done.stderr
 
@@ -84,9 +86,12 @@ def test_102_only_electrified_tables(prisma, busbar, sql, tmp_path):
         for table in ("checked", "pointy", "pointy2"):
             wire.query(f"ALTER TABLE {table} ENABLE ELECTRIC").ok()
     assert pulled(prisma, tmp_path) == {
-        "checked": ["id String @id", "count Int", "small Int? @db.SmallInt", "mood mood?", "at DateTime? @db.Timestamptz(6)", "j Json?", "pointy pointy[]"],
-        "pointy": ["id String @id", "checked_id String", "checked checked @relation(fields: [checked_id], references: [id], onDelete: Cascade, onUpdate: NoAction)"],
-        "pointy2": ["id String @id", "amount BigInt @unique(map: \"pointy2_amount\")", "note String? @db.VarChar", "@@index([note(sort: Desc)], map: \"pointy2_note\")"],
+        "checked": ["id String @id", "count Int", "small Int? @db.SmallInt", "mood mood?", "at DateTime? @db.Timestamptz(6)",
+                    "j Json?", "pointy pointy[]"],
+        "pointy": ["id String @id", "checked_id String",
+                   "checked checked @relation(fields: [checked_id], references: [id], onDelete: Cascade, onUpdate: NoAction)"],
+        "pointy2": ["id String @id", "amount BigInt @unique(map: \"pointy2_amount\")", "note String? @db.VarChar",
+                    "@@index([note(sort: Desc)], map: \"pointy2_note\")"],
         "mood": ["good", "bad"]}
     status, printed = prisma("db", "pull", "--print")
     assert status == 0 and "model secret_table" in printed and "enum secret_mood" in printed, printed
@@ -125,7 +130,8 @@ def test_105_shadow_database(prisma, busbar, ledger, sql, tmp_path):
     migration(tmp_path, "20240101000001_items", ITEMS)
     migration(tmp_path, "20240101000002_amount", AMOUNT)
     (tmp_path / "schema.prisma").write_text(EMPTY + "model items {\n  id String @id\n  amount Int?\n  note String?\n}\n")
-    status, printed = prisma("migrate", "diff", "--from-migrations", "migrations", "--to-schema-datamodel", "schema.prisma", "--script")
+    status, printed = prisma("migrate", "diff", "--from-migrations", "migrations", "--to-schema-datamodel", "schema.prisma",
+                             "--script")
     assert status == 0 and 'ALTER TABLE "items" ADD COLUMN     "note" TEXT;' in printed and printed.count("ALTER TABLE") == 1, printed
     assert ledger.versions == [] and sql.execute("SELECT to_regclass('items')").fetchone() == (None,)
     assert sql.execute("SELECT count(*) FROM pg_database WHERE datname LIKE 'prisma_migrate_shadow_db%%'").fetchone() == (0,)

@@ -22,11 +22,13 @@ CREATE TABLE items (id uuid PRIMARY KEY, name text, description text);
 # By the number of the scenario, in the order in which it has them.
 STATEMENTS = {
     94: ["ELECTRIC GRANT UPDATE (name, description) ON public.items TO 'projects:house.admin'"] * 2 +
-        ["ELECTRIC REVOKE UPDATE (name) ON public.items FROM 'projects:house.admin'", "ELECTRIC GRANT UPDATE ON items TO 'projects:house.admin'",
+        ["ELECTRIC REVOKE UPDATE (name) ON public.items FROM 'projects:house.admin'",
+         "ELECTRIC GRANT UPDATE ON items TO 'projects:house.admin'",
          "ELECTRIC REVOKE UPDATE (name) ON items FROM 'projects:house.admin'"],
     95: ["ELECTRIC GRANT ALL ON public.items TO 'house.admin'", "ELECTRIC REVOKE ALL ON public.items FROM 'house.admin'"],
     96: ["ELECTRIC ASSIGN (projects, memberships.role) TO memberships.user_id"] * 2 + ["ELECTRIC UNASSIGN (projects, memberships.role) FROM memberships.user_id"],
-    97: ["ELECTRIC ASSIGN (projects, 'member') TO alone.user_id", "ELECTRIC ASSIGN 'projects:member' TO public.alone.user_id IF (name = 'Paul')"],
+    97: ["ELECTRIC ASSIGN (projects, 'member') TO alone.user_id",
+         "ELECTRIC ASSIGN 'projects:member' TO public.alone.user_id IF (name = 'Paul')"],
 }
 CASES = [(number, sql) for number, statements in STATEMENTS.items() for sql in dict.fromkeys(statements)]
 # Everything that a statement could have left: relations, columns, routines, triggers, rows of our own tables.
@@ -53,29 +55,35 @@ def refusal(sql):
 
 
 @pytest.mark.parametrize("value, expected", [
-    ("proxy_ddlx_grant=true:proxy_ddlx_grant=false", "true false false false"), ("proxy_ddlx_grant=false:proxy_ddlx_grant=true", "false false false false"),
+    ("proxy_ddlx_grant=true:proxy_ddlx_grant=false", "true false false false"),
+    ("proxy_ddlx_grant=false:proxy_ddlx_grant=true", "false false false false"),
     ("proxy_ddlx_unassign=true:of_a_newer_version=true:proxy_ddlx_revoke=true", "false true false true")])
 def test_93_first_occurrence_wins(value, expected):
     """What is in force is shown."""
-    done = run("show-config", DATABASE_URL="postgresql://u@localhost/db", PG_PROXY_PASSWORD="x", AUTH_MODE="insecure", ELECTRIC_FEATURES=value)
+    done = run("show-config", DATABASE_URL="postgresql://u@localhost/db", PG_PROXY_PASSWORD="x", AUTH_MODE="insecure",
+               ELECTRIC_FEATURES=value)
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("ELECTRIC_FEATURES"))
-    assert re.findall(r"proxy_ddlx_(\w+)=(\w+)", line.split("in force:")[1]) == list(zip(["grant", "revoke", "assign", "unassign"], expected.split()))
+    assert re.findall(r"proxy_ddlx_(\w+)=(\w+)",
+                      line.split("in force:")[1]) == list(zip(["grant", "revoke", "assign", "unassign"], expected.split()))
 
 
 @pytest.mark.parametrize("value", ["proxy_ddlx_grant=maybe", "proxy_ddlx_grant", "=true"])
 def test_93_malformed(value):
     """Neither true nor false: the service does not start."""
-    done = run("serve", DATABASE_URL="postgresql://u@localhost/db", PG_PROXY_PASSWORD="x", AUTH_MODE="insecure", ELECTRIC_FEATURES=value)
+    done = run("serve", DATABASE_URL="postgresql://u@localhost/db", PG_PROXY_PASSWORD="x", AUTH_MODE="insecure",
+               ELECTRIC_FEATURES=value)
     assert done.returncode == 1 and f'ELECTRIC_FEATURES has invalid value: "{value}"' in report(done), (binary(), report(done))
 
 
-@pytest.mark.parametrize("number, statement", CASES, ids=[f"{n}-{' '.join(s.split()[1:3])}-{i}" for i, (n, s) in enumerate(CASES)])
+@pytest.mark.parametrize("number, statement", CASES,
+                         ids=[f"{n}-{' '.join(s.split()[1:3])}-{i}" for i, (n, s) in enumerate(CASES)])
 def test_94_95_96_97_refused(flagged, sql, number, statement):
     """In either protocol, alone, prepared, among others and in a transaction: EX001, nothing left behind, the session as after any error."""
     before = sql.execute(EVERYTHING).fetchone()
     with flagged.wire() as wire:
-        for answer in (wire.query(statement), wire.query(f"-- why\n{statement};"), wire.extended(statement), wire.query(f"CREATE TABLE gone (id int); {statement}")):
+        for answer in (wire.query(statement), wire.query(f"-- why\n{statement};"), wire.extended(statement),
+                       wire.query(f"CREATE TABLE gone (id int); {statement}")):
             assert ((answer.error["C"], answer.error["M"]), answer.status) == (refusal(statement), "I")
             assert answer.error["D"].startswith("We are working on implementing access controls") and answer.error["H"]
         wire.query("BEGIN; CREATE TABLE gone (id int); SAVEPOINT here").ok()

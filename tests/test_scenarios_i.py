@@ -40,7 +40,8 @@ def test_68_the_published_client(busbar, electric_client, sql):
     assert device.query("SELECT version FROM _electric_migrations ORDER BY id DESC LIMIT 1") == [{"version": VERSION}]
 
 
-@pytest.mark.parametrize("damage", ["DROP PUBLICATION electric_publication", "ALTER PUBLICATION electric_publication DROP TABLE two, busbar.migration"])
+@pytest.mark.parametrize("damage", ["DROP PUBLICATION electric_publication",
+                                    "ALTER PUBLICATION electric_publication DROP TABLE two, busbar.migration"])
 def test_118_publication_dropped_while_stopped(busbar, satellite, sql, damage):
     """It is whole again after the start: the electrified tables and the history of migrations. What changed meanwhile was in no stream:
     a client gets all of it anew; migrations and changes arrive as before."""

@@ -41,7 +41,8 @@ def tunnel(entered):
 def backends(cluster, database):
     """How many sessions of the proxy PostgreSQL has."""
     with cluster.connect("postgres") as conn:
-        return conn.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND application_name = 'through'", [database]).fetchone()[0]
+        return conn.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND application_name = 'through'",
+                            [database]).fetchone()[0]
 
 
 # What it is.
@@ -283,5 +284,7 @@ def test_117_not_configured(busbar):
 def test_117_no_upgrade(tunnel):
     assert (get(tunnel.http_port, "/proxy").status, get(tunnel.http_port, "/proxy").text) == (400, "Bad request")
     assert request(tunnel.http_port, "POST", "/proxy", body=b"x").status == 400
-    answer = get(tunnel.http_port, "/proxy", headers={"Upgrade": "websocket", "Connection": "upgrade", "Sec-WebSocket-Version": "12", "Sec-WebSocket-Key": "a"})
+    answer = get(tunnel.http_port, "/proxy",
+                 headers={"Upgrade": "websocket", "Connection": "upgrade", "Sec-WebSocket-Version": "12",
+                          "Sec-WebSocket-Key": "a"})
     assert answer.status == 400

@@ -131,8 +131,10 @@ def published_tunnel(busbar):
     """An endpoint at the published client's `electric-sql proxy-tunnel`."""
     port = free_port()
     modules = node_modules(SOURCE, native=("better-sqlite3",))
-    child = spawn(["node", f"{modules}/electric-sql/dist/cli/main.js", "proxy-tunnel", "--service", f"http://127.0.0.1:{busbar.http_port}",
-                   "--local-port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=SOURCE, env=clean_environment())
+    child = spawn(["node", f"{modules}/electric-sql/dist/cli/main.js", "proxy-tunnel", "--service",
+                   f"http://127.0.0.1:{busbar.http_port}",
+                   "--local-port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=SOURCE,
+                   env=clean_environment())
     try:
         wait_until(lambda: socket.create_connection(("127.0.0.1", port), 5).close() or True, "the tunnel to listen")
         yield Endpoint("127.0.0.1", port, busbar.dbname, password=busbar.password)
