@@ -391,6 +391,7 @@ void hub_read_stats(const struct hub *hub, struct sync_stats *out)
     *out = hub->stats;
     out->ready = hub->ready;
     out->trouble = hub_trouble(hub);
+    reads_count(hub->reads, &out->snapshots, &out->queries);
     if (hub->feed) {
         read_feed_stats(hub->feed, out);
     }

@@ -31,8 +31,7 @@ enum {
      * so short that they get their turn, and so long that there is more in it than going through the log. */
     GOOD_MS = 5000,
     TURN_MS = 300,
-    GOOD_BYTES =
-        1024 * 1024, /* noted more than twice as much, and this, as at first: each query goes over it */
+    GOOD_BYTES = 16 * 1024 * 1024, /* noted more than twice as much, and this, as at first */
 };
 
 struct read {
@@ -59,6 +58,7 @@ struct read {
     const struct value *keys; /* left to ask for */
     size_t keys_n;
     bool by_keys;
+    bool raw; /* rows as the snapshot has them */
     struct value *values;
     char *line;
     size_t line_cap;
@@ -75,6 +75,7 @@ struct reads {
     struct read *waiting, **waiting_tail;
     struct pg_snapshot *idle[READS_CONNECTIONS];
     size_t idle_n, open;
+    uint64_t snapshots, queries;
 };
 
 /* --- the end --- */
@@ -154,28 +155,14 @@ static void note_more(void *ctx)
     }
 }
 
-static int advance(void *ctx, lsn_t lsn, struct str record, struct err *err)
-{
-    struct read *r = ctx;
-    if (lsn > r->noted) {
-        return 0;
-    }
-    r->position = lsn;
-    int rc = overlay_advance(r->overlay, record, &r->pool->past->relations, err);
-    return rc == OVERLAY_ADDED ? 1
-           : rc < 0            ? -1
-                               : err_set(err, ERR_LIMIT, "too much has changed, or a table was truncated");
-}
-
-int read_advance(struct read *r, lsn_t position, struct err *err)
+int read_advance(struct read *r, lsn_t position, struct str record, struct err *err)
 {
     assert(r->state == READY && position >= r->position);
-    r->noted = position;
-    int rc = past_walk(r->pool->past, r->position, advance, r, err);
     r->position = position;
-    return rc < 0            ? -1
-           : rc == PAST_GONE ? err_set(err, ERR_LIMIT, "the log does not reach back any more")
-                             : 0;
+    int rc = overlay_advance(r->overlay, record, &r->pool->past->relations, err);
+    return rc == OVERLAY_ADDED ? 0
+           : rc < 0            ? -1
+                               : err_set(err, ERR_LIMIT, "too much has changed, or a table was truncated");
 }
 
 bool read_is_good(const struct read *r)
@@ -220,6 +207,7 @@ static void on_taken(void *ctx, const char *visible)
 {
     struct read *r = ctx;
     struct err err;
+    r->pool->snapshots++;
     arena_reset(&r->arena);
     if (snapshot_parse(str_c(visible), &r->arena, &r->snapshot, &err) < 0) {
         fail(r, READ_REFUSED, &err);
@@ -261,7 +249,7 @@ static void on_row(void *ctx, const char *p, size_t n)
         fail(r, READ_REFUSED, &err);
         return;
     }
-    if (overlay_find(r->overlay, r->layer->table, r->values, &row) == OVERLAY_UNCHANGED &&
+    if ((r->raw || overlay_find(r->overlay, r->layer->table, r->values, &row) == OVERLAY_UNCHANGED) &&
         layer_admits(r->layer, r->user, r->values)) {
         r->events->row(r->ctx, r->values);
     }
@@ -288,6 +276,7 @@ static void copy_next(struct read *r)
     if (sql.overflow) {
         fail_text(r, READ_REFUSED, "a query is too long");
     } else {
+        r->pool->queries++;
         pg_snapshot_copy(r->conn, buf_cstr(&sql));
     }
     buf_deinit(&sql);
@@ -303,7 +292,9 @@ static void on_copied(void *ctx)
         copy_next(r);
         return;
     }
-    overlay_each(r->overlay, r->layer->table, on_noted_row, r);
+    if (!r->raw) {
+        overlay_each(r->overlay, r->layer->table, on_noted_row, r);
+    }
     r->state = READY;
     r->events->done(r->ctx);
 }
@@ -334,18 +325,56 @@ static void ask(struct read *r, const struct layer *layer, struct str user)
 
 void read_whole(struct read *r, const struct layer *layer, struct str user)
 {
-    r->by_keys = false;
+    r->raw = r->by_keys = false;
     r->keys_n = 0;
     ask(r, layer, user);
 }
 
-void read_keys(struct read *r, const struct layer *layer, struct str user, const struct value *keys, size_t n)
+static void ask_by_keys(struct read *r, const struct layer *layer, struct str user, const struct value *keys,
+                        size_t n)
 {
     assert(n > 0);
     r->by_keys = true;
     r->keys = keys;
     r->keys_n = n;
     ask(r, layer, user);
+}
+
+void read_keys(struct read *r, const struct layer *layer, struct str user, const struct value *keys, size_t n)
+{
+    r->raw = false;
+    ask_by_keys(r, layer, user, keys, n);
+}
+
+void read_snapshot(struct read *r, const struct layer *layer, struct str user, const struct value *keys,
+                   size_t n)
+{
+    r->raw = true;
+    ask_by_keys(r, layer, user, keys, n);
+}
+
+bool read_is_unchanged(struct read *r, const struct layer *layer, const struct value *row)
+{
+    const struct value *then;
+    return overlay_find(r->overlay, layer->table, row, &then) == OVERLAY_UNCHANGED;
+}
+
+void read_changed(struct read *r, const struct layer *layer, const struct value *keys, size_t n,
+                  void (*fn)(void *ctx, const struct value *row), void *ctx)
+{
+    for (size_t i = 0; i < n; i++) {
+        overlay_each_with(r->overlay, layer->table, layer->columns, &keys[i * layer->columns.n], fn, ctx);
+    }
+}
+
+void read_index(struct read *r, const struct forest *forest)
+{
+    for (uint32_t i = 0; i < forest->n_layers; i++) {
+        const struct layer *layer = &forest->layers[i];
+        if (layer->kind != LAYER_TOP) {
+            overlay_index(r->overlay, layer->table, layer->columns);
+        }
+    }
 }
 
 void read_pause(struct read *r, bool paused)
@@ -486,4 +515,10 @@ void reads_free(struct reads *rs)
     }
     free(rs->url);
     free(rs);
+}
+
+void reads_count(const struct reads *rs, uint64_t *out_snapshots, uint64_t *out_queries)
+{
+    *out_snapshots = rs->snapshots;
+    *out_queries = rs->queries;
 }

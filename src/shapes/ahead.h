@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a view will need for transactions that it has yet to apply, guessed, and the answers of one snapshot: so
- * that one query serves many transactions.
+ * What a view will need for transactions that it has yet to apply, guessed, and the answers of one snapshot:
+ * so that one query serves many transactions.
  *
- * A guess that is wrong costs a query, or keys of one that nobody asks for. It never costs a row: what was not
- * read is not answered (ahead_answer()), and answers are rows as the snapshot has them. Who uses them puts them
- * back to the position (shapes/overlay.h), which may be any that the overlay can be moved to.
+ * A guess that is wrong costs a query, or keys of one that nobody asks for. It never costs a row: what was
+ * not read is not answered (ahead_answer()), and answers are rows as the snapshot has them. Who uses them
+ * puts them back to the position (shapes/overlay.h), which may be any that the overlay can be moved to.
  *
  *   ahead_need(); ahead_see() for each transaction to come
  *   while ((need = ahead_next())) { for each row that the snapshot has for it: ahead_feed(row); }
@@ -22,7 +22,8 @@ struct ahead;
 struct ahead *ahead_new(struct view *v, size_t max_bytes);
 void ahead_free(struct ahead *a); /* takes NULL */
 
-/* A transaction behind those that the view has applied, and behind those seen before. -1: the log is damaged. */
+/* A transaction behind those that the view has applied, and behind those seen before. -1: the log is damaged.
+ */
 MUST_USE int ahead_see(struct ahead *a, struct str txn, const struct relations *relations, struct err *err);
 /* What the view needs now. Not of a whole layer. */
 void ahead_need(struct ahead *a, const struct view_need *need);

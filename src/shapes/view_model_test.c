@@ -42,7 +42,7 @@ struct bench {
     struct view *view;
     struct past past[HISTORY]; /* the last n_past, oldest first */
     size_t n_past;
-    const struct table *tables[DB_TABLES]; /* of an overlay */
+    const struct table *tables[DB_TABLES];                     /* of an overlay */
     size_t ops, needs, reloads, foreseen, unforeseen, resyncs; /* how much was tried */
 };
 
@@ -592,8 +592,8 @@ static bool answer(struct seer *s, const struct view_need *need)
         return false;
     }
     for (size_t i = 0; i < need->n; i++) {
-        overlay_each_with(s->overlay, s->layer->table, s->layer->columns, &need->keys[i * s->layer->columns.n],
-                          feed_noted, s);
+        overlay_each_with(s->overlay, s->layer->table, s->layer->columns,
+                          &need->keys[i * s->layer->columns.n], feed_noted, s);
     }
     return true;
 }
