@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sync service under load: writers that are faster than reads, clients that do not read, migrations behind initial data."""
 
+import socket
 import threading
+import uuid
 
 import pytest
 
-from harness.satellite import select
+from harness.satellite import message, select
 from harness.wait import wait_until
 from harness.web import get, parse_prometheus
 
@@ -77,3 +79,146 @@ def test_reads_are_fewer_than_transactions(busbar, cluster, database, sql, satel
     assert not client.surprises
     assert metric(busbar, "busbar_sync_queries_total") - queries < 40
     assert metric(busbar, "busbar_sync_snapshots_total") - snapshots < 20
+
+
+# Clients that do not read.
+
+
+BIG = "CREATE TABLE big (id int8 PRIMARY KEY, filler text)"
+
+
+def fill(sql, rows):
+    """Far more than sockets and the service hold for a client."""
+    sql.execute("INSERT INTO big SELECT i, repeat('x', 1000) FROM generate_series(1, %s) i", (rows,))
+
+
+def ask(client, table):
+    """Subscribes, and does not read the answer; the subscription's id."""
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    subscription, request = str(uuid.uuid4()), str(uuid.uuid4())
+    client.subscriptions[subscription] = [request]
+    client.request("subscribe", message("SatSubsReq", subscription_id=subscription,
+                                        shape_requests=[{"request_id": request, "shape_definition": {"selects": [select(table)]}}]))
+    return subscription
+
+
+def snapshots(sql):
+    """Processes of PostgreSQL that send rows to the service."""
+    return sql.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'busbar snapshot' AND datname = current_database()"
+                       " AND wait_event = 'ClientWrite'").fetchone()[0]
+
+
+@pytest.mark.parametrize("count", [4, 8, 20])
+def test_clients_that_do_not_read(busbar, sql, satellite, count):
+    """Another one gets its data all the same; PostgreSQL has no more connections than the limit."""
+    electrify(busbar, BIG, "CREATE TABLE small (id int8 PRIMARY KEY)")
+    fill(sql, 30_000)
+    sql.execute("INSERT INTO small VALUES (1)")
+    silent = [satellite(busbar).start() for _ in range(count)]
+    for client in silent:
+        ask(client, "big")
+    wait_until(lambda: snapshots(sql) >= min(count, 16), "the connections to be taken")
+    client = satellite(busbar).start()
+    client.sync("small")
+    client.wait_same(sql, "small")
+    assert sql.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'busbar snapshot' AND datname = current_database()").fetchone()[0] <= 16
+    if count < 16:
+        assert not metric(busbar, "busbar_sync_clients_sent_away_total")
+        subscription = next(iter(silent[0].subscriptions))
+        silent[0].wait_batch(subscription)
+        silent[0].wait_same(sql, "big")
+
+
+# Migrations behind initial data.
+
+
+def go_on(client, *pending):
+    """The same device, after it was sent away."""
+    client.wait_closed()
+    for subscription in pending:
+        del client.subscriptions[subscription]
+    again = client.continue_on()
+    again.connect()
+    again.authenticate()
+    again.resume()
+    return again
+
+
+def test_migration_behind_initial_data(busbar, sql, satellite):
+    """Who waits to change the table does not wait for a client, and nobody waits behind it; the client loads anew."""
+    electrify(busbar, BIG)
+    fill(sql, 30_000)
+    client = satellite(busbar).start()
+    subscription = ask(client, "big")
+    wait_until(lambda: snapshots(sql) == 1, "the data to wait for the client")
+    with busbar.wire() as wire:
+        wire.query("ALTER TABLE big ADD COLUMN more text").ok()
+    sql.execute("INSERT INTO big VALUES (0, 'y', 'z')")
+    again = go_on(client, subscription)
+    again.sync("big")
+    again.wait_same(sql, "big")
+    assert len(again.rows("big")) == 30_001 and not again.surprises
+
+
+def test_migration_behind_a_read_that_shows_nothing(busbar, cluster, database, sql, satellite):
+    """Nothing had been sent: the service tries again by itself."""
+    electrify(busbar, BIG, "CREATE TABLE other (id int8 PRIMARY KEY)")
+    fill(sql, 100)
+    sql.execute("INSERT INTO other VALUES (1)")
+    client = satellite(busbar).start()
+    with cluster.connect(database, autocommit=False) as locker:
+        locker.execute("LOCK TABLE other IN ACCESS EXCLUSIVE MODE")
+        subscription = client.subscribe("big", "other")
+        wait_waiting(sql, "other")  # the read, which has locked the first table
+        with busbar.wire() as wire:
+            wire.query("ALTER TABLE big ADD COLUMN more text").ok()
+        locker.commit()
+    client.wait_batch(subscription)
+    sql.execute("UPDATE big SET more = 'y'")
+    client.wait_same(sql, "big")
+    client.wait_same(sql, "other")
+    assert not client.surprises and not metric(busbar, "busbar_sync_clients_sent_away_total")
+
+
+def test_migration_behind_rows_that_move_in(busbar, cluster, database, sql, satellite):
+    """Likewise, at the transaction that waits for them."""
+    electrify(busbar, *TREE)
+    sql.execute("INSERT INTO projects VALUES (1, 'a', 'other'); INSERT INTO issues VALUES (11, 1, 'x'); INSERT INTO notes VALUES (1, 1)")
+    client = satellite(busbar).start()
+    client.sync(MINE)
+    with cluster.connect(database, autocommit=False) as locker:
+        locker.execute("LOCK TABLE projects IN ACCESS EXCLUSIVE MODE")
+        locker.execute("UPDATE projects SET owner = 'me'")
+        with cluster.connect(database, autocommit=False) as other:
+            other.execute("LOCK TABLE notes IN ACCESS EXCLUSIVE MODE")
+            locker.commit()
+            wait_waiting(sql, "notes")
+            with busbar.wire() as wire:
+                wire.query("ALTER TABLE issues ADD COLUMN more text").ok()
+            other.commit()
+    sql.execute("UPDATE issues SET more = 'y'")
+    for table in ("projects", "issues", "notes"):
+        client.wait_same(sql, table)
+    assert not client.surprises and not metric(busbar, "busbar_sync_clients_sent_away_total")
+
+
+def test_truncated_while_a_subscription_waits(busbar, cluster, database, sql, satellite):
+    """What was there at its position cannot be told any more, so it moves to another: the client has not been told of any."""
+    electrify(busbar, BIG, "CREATE TABLE small (id int8 PRIMARY KEY)")
+    fill(sql, 100)
+    client = satellite(busbar).start()
+    client.sync("small")
+    sql.execute("DROP TRIGGER busbar_truncate ON big")
+    with cluster.connect(database, autocommit=False) as locker:
+        locker.execute("LOCK TABLE big IN ACCESS EXCLUSIVE MODE")
+        subscription = client.subscribe("big")
+        wait_waiting(sql, "big")
+        locker.execute("TRUNCATE big")
+        locker.execute("INSERT INTO big VALUES (1, 'after')")
+        locker.commit()
+    client.wait_batch(subscription)
+    client.wait_same(sql, "big")
+    sql.execute("INSERT INTO big VALUES (2, 'later'); INSERT INTO small VALUES (1)")
+    client.wait_same(sql, "big")
+    client.wait_same(sql, "small")
+    assert not client.surprises and not metric(busbar, "busbar_sync_clients_sent_away_total")

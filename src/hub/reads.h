@@ -14,27 +14,30 @@
 struct loop;
 struct login_params;
 struct marker;
+struct pg_client;
 struct reads;
 struct read;
 
 enum {
-    READS_CONNECTIONS = 4,             /* to the database, at most */
+    READS_CONNECTIONS =
+        4, /* to the database, at work; LIMIT_READ_CONNECTIONS with those that wait for clients */
     READS_OVERLAY = 256 * 1024 * 1024, /* bytes of rows that were changed since the position, in one read */
 };
 
-/* `past` and `marker` live longer. */
+/* `past`, `marker` and `client` live longer. */
 struct reads *reads_new(struct loop *loop, const struct login_params *params, const struct past *past,
-                        struct marker *marker);
+                        struct marker *marker, struct pg_client *client);
 void reads_free(struct reads *rs); /* every read must have been freed. Takes NULL */
 
 /* Snapshots taken, and queries run in them. */
 void reads_count(const struct reads *rs, uint64_t *out_snapshots, uint64_t *out_queries);
 
 enum read_failure {
-    READ_LOST,    /* the connection, or the server: to be tried again by whoever wants it */
-    READ_REFUSED, /* the server says no; it will again */
-    READ_TOO_FAR, /* the position is too far back: it has been trimmed away, a table was truncated since, or
-                     too much changed */
+    READ_LOST,      /* the connection, or the server: to be tried again by whoever wants it */
+    READ_REFUSED,   /* the server says no; it will again */
+    READ_TOO_FAR,   /* the position is too far back: it has been trimmed away, a table was truncated since, or
+                       too much changed */
+    READ_GIVES_WAY, /* somebody waited for its locks, or its connection: to be tried again */
 };
 
 /* Any of these but `row` may free the read. None is called before the function that asked has returned. */

@@ -11,13 +11,13 @@ enum {
 
 static void drop(struct supply *s)
 {
+    loop_post_forget(s->hub->loop, s);
     ahead_free(take_ptr(&s->ahead));
     read_free(take_ptr(&s->read));
 }
 
 void supply_forget(struct supply *s)
 {
-    loop_post_forget(s->hub->loop, s);
     drop(s);
     s->need = NULL;
     s->waiting = false;
@@ -72,6 +72,8 @@ static bool answer_all(struct supply *s)
 }
 
 /* --- reading --- */
+
+static void start_read(struct supply *s);
 
 static int see(void *ctx, lsn_t lsn, struct str record, struct err *err)
 {
@@ -149,7 +151,7 @@ static void on_ready(void *ctx)
     struct supply *s = ctx;
     s->ahead = ahead_new(s->view, AHEAD_BYTES);
     s->seen = s->before;
-    s->need = view_next_need(s->view);
+    s->need = s->need ? s->need : view_next_need(s->view); /* fed in part already: that does no harm */
     look_and_fill(s);
 }
 
@@ -158,6 +160,11 @@ static void on_failed(void *ctx, enum read_failure how, const struct err *err)
     struct supply *s = ctx;
     struct err why = *err; /* the read's own */
     bool waiting = s->waiting;
+    if (waiting && how == READ_GIVES_WAY) {
+        drop(s);
+        start_read(s);
+        return;
+    }
     supply_forget(s);
     if (waiting) { /* else it was kept in case, and another will do */
         s->failed(s->ctx, how, &why);
