@@ -51,6 +51,7 @@ struct reads {
     struct pg_client *client;
     struct pg_query *looking; /* for who is in the way */
     struct timer *patrol;
+    bool patrolling;
     struct read *waiting, **waiting_tail, *running;
     struct pg_snapshot *idle[READS_CONNECTIONS];
     size_t idle_n, open;

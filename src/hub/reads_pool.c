@@ -96,7 +96,8 @@ void reads_begin(struct reads *rs)
            at_work(rs) < READS_CONNECTIONS) {
         begin(rs->waiting);
     }
-    if (rs->waiting || rs->running) {
+    if ((rs->waiting || rs->running) && !rs->patrolling) {
+        rs->patrolling = true;
         timer_start(rs->patrol, PATROL_MS);
     }
 }
@@ -224,6 +225,7 @@ static void end_stalled(struct reads *rs)
 static void on_patrol(void *ctx)
 {
     struct reads *rs = ctx;
+    rs->patrolling = false;
     reads_begin(rs);
     if (rs->waiting && at_work(rs) < READS_CONNECTIONS) {
         end_stalled(rs);

@@ -6,7 +6,7 @@
 
 enum {
     AHEAD_BYTES = 16 * 1024 * 1024, /* rows of one snapshot that are kept for transactions to come */
-    AHEAD_A_TURN = 4 * 1024 * 1024, /* bytes of the log that are looked through at once */
+    AHEAD_A_TURN = 1024 * 1024,     /* bytes of the log that are looked through for one read */
 };
 
 static void drop(struct supply *s)

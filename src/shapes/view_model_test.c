@@ -768,6 +768,7 @@ static void the_model_agrees(void **state)
         "%zu steps: %zu operations, %zu transactions with needs, %zu views loaded in the past, %zu resyncs, "
         "%zu needs foreseen, %zu not\n",
         steps, b->ops, b->needs, b->reloads, b->resyncs, b->foreseen, b->unforeseen);
+    assert_true(steps < STEPS || b->foreseen > b->unforeseen / 2);
     forget_all(b);
     view_free(b->view);
     arena_deinit(&b->a);
