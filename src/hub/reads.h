@@ -19,8 +19,8 @@ struct reads;
 struct read;
 
 enum {
-    READS_CONNECTIONS =
-        4, /* to the database, at work; LIMIT_READ_CONNECTIONS with those that wait for clients */
+    /* To the database, at work; LIMIT_READ_CONNECTIONS with those that wait for clients. */
+    READS_CONNECTIONS = 4,
     READS_OVERLAY = 256 * 1024 * 1024, /* bytes of rows that were changed since the position, in one read */
 };
 
