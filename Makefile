@@ -39,6 +39,7 @@ bench:
 	@ninja --quiet -C build-release bench-programs
 	@$(PYTHON) bench/run
 	@$(PYTHON) bench/profile --output docs/benchmarks.md
+	@$(PYTHON) bench/sync
 
 fuzz:
 	@tools/install-deps build fuzz
