@@ -163,10 +163,12 @@ class Stage:
     def run(self, name, *arguments, **kwargs):
         return run(self.program(name), *arguments, env=self.environment(), cwd=self.folder, **kwargs)
 
+    def upstream(self, database="bench"):
+        return f"postgresql://upstream@{HOST}:{self.port}/{database}?sslmode=disable"
+
     def sql(self, *statements, database="bench"):
-        url = f"postgresql://upstream@{HOST}:{self.port}/{database}?sslmode=disable"
         arguments = [part for statement in statements for part in ("-c", statement)]
-        return self.run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", *arguments, url).strip()
+        return self.run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", *arguments, self.upstream(database)).strip()
 
     def write(self, name, text):
         path = os.path.join(self.folder, name)
@@ -186,7 +188,7 @@ class Stage:
         self.postgres.wait_until(self._postgres_answers)
         self.sql("CREATE DATABASE bench", f"CREATE ROLE bench LOGIN SUPERUSER PASSWORD '{PASSWORD}'", database="postgres")
         if self.scale:
-            self.run("pgbench", "-i", "-q", "-s", str(self.scale), f"postgresql://upstream@{HOST}:{self.port}/bench")
+            self.run("pgbench", "-i", "-q", "-s", str(self.scale), self.upstream())
 
     def _postgres_answers(self):
         done = subprocess.run([self.program("pg_isready"), "-q", "-h", HOST, "-p", str(self.port)], check=False)
@@ -234,7 +236,7 @@ class Stage:
 
         def start(port, wrapper):
             environment = self.environment(
-                DATABASE_URL=f"postgresql://upstream@{HOST}:{self.port}/bench?sslmode=disable", PG_PROXY_PASSWORD=PASSWORD,
+                DATABASE_URL=self.upstream(), PG_PROXY_PASSWORD=PASSWORD,
                 PG_PROXY_PORT=str(port), HTTP_PORT=str(http_port), AUTH_MODE="insecure", BUSBAR_LISTEN="localhost",
                 LOG_LEVEL="warning", **variant.environment)
             return Child(variant.name, self.folder, *wrapper, variant.path, "serve", env=environment)
