@@ -65,7 +65,7 @@ struct feed_events {
  * opened is a reason to be down, and is tried again: the busbar before us may be about to end. */
 MUST_USE int feed_new(struct loop *loop, const struct feed_options *options, const struct feed_events *events,
                       void *ctx, struct feed **out_feed, struct err *err);
-/* Syncs what has come and closes. Waits for the thread: at most the time of one write of the log.
+/* Syncs what has come and closes. Waits for the thread: at most the time of two writes of the log.
  * No callback comes afterwards; no reader of the log may be open. Takes NULL. */
 void feed_free(struct feed *f);
 
