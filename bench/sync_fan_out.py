@@ -82,9 +82,9 @@ def section(results, ways):
     rows = [[way, show(burst.median("rate", way=way), 0), *(show(burst.ratio("rate", way, name)) for name in TOGETHER),
              show(burst.median("mb", way=way), 0), show(burst.median("cpu", way=way)), show(burst.median("clients_cpu", way=way))]
             for way in (*ways, *TOGETHER) if burst.where(way=way)]
-    text = (f"### Fan-out to {about['subscribers']} subscribers\n\nAll of one shape, in one process, which commits as well; frames"
-            f" of {about['frame']} bytes. {about['burst']} transactions as fast as PostgreSQL takes them; clients acknowledge every"
-            " twentieth transaction, the broadcaster's nothing.\n\n")
+    text = (f"### Fan-out to {about['subscribers']} subscribers\n\nAll of one shape, in one process, which commits as well;"
+            f" frames of {about['frame']} bytes. {about['burst']} transactions as fast as PostgreSQL takes them; clients"
+            " acknowledge every twentieth transaction, the broadcaster's nothing.\n\n")
     header = ["burst", "deliveries/s", f"to {ONE}", f"to {SIXTEEN}", "MB/s", "server CPU s/million", "clients CPU s/million"]
     last = [[way, *(show(single.median(field, way=way), 0) for field in SINGLE_FIELDS), show(single.ratio("p50", way, ONE)),
              show(single.median("cpu", way=way))] for way in (*ways, ONE) if single.where(way=way)]

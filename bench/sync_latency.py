@@ -46,5 +46,6 @@ def section(results, ways):
     rows = [[way, *(show(table.median(field, way=way), 0) for field in ("p50", "p90", "p99", "longest", "commit")),
              show(table.difference("p50", way, LIMIT), 0)] for way in (*ways, LIMIT) if table.where(way=way)]
     text = ("### Latency\n\nOne transaction of one row at a time, one subscriber: from the acknowledgement of the commit until"
-            " the subscriber's process has the transaction. The bare reader takes it from a slot of its own, nothing between.\n\n")
+            " the subscriber's process has the transaction. The bare reader takes it from a slot of its own, nothing"
+            " between.\n\n")
     return text + grid(["µs", "p50", "p90", "p99", "longest", "the commit itself, p50", "p50 − limit"], rows) if rows else ""
