@@ -19,9 +19,9 @@ WINDOW = 10  # neighbours whose median is given
 
 
 def processor_ms(pid):
-    """What all threads of a process have used."""
-    tasks = os.listdir(f"/proc/{pid}/task")
-    return sum(int(open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii").read().split()[0]) for task in tasks) / 1e6
+    """What all threads of a process have used of processors, and how long they waited for one."""
+    tasks = [open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii").read().split() for task in os.listdir(f"/proc/{pid}/task")]
+    return sum(int(task[0]) for task in tasks) / 1e6, sum(int(task[1]) for task in tasks) / 1e6
 
 
 class Side:
@@ -29,16 +29,21 @@ class Side:
 
     def __init__(self, wire, *pids):
         self.wire, self.pids = wire, [*pids, int(wire.query("SELECT pg_backend_pid()").ok().rows[0][0])]
-        self.times, self.used = [], []
+        self.times, self.used, self.undisturbed = [], [], []
 
     def run(self, sql):
         began, before = time.monotonic(), [processor_ms(pid) for pid in self.pids]
         self.wire.query(sql).ok()
         self.times.append(1000 * (time.monotonic() - began))
-        self.used.append([processor_ms(pid) - b for pid, b in zip(self.pids, before)])
+        after = [processor_ms(pid) for pid in self.pids]
+        self.used.append([a[0] - b[0] for a, b in zip(after, before)])
+        self.undisturbed.append(self.times[-1] - (after[-1][1] - before[-1][1]))  # PostgreSQL's session waits the most
 
     def median(self):
         return statistics.median(self.times[-WINDOW:])
+
+    def median_undisturbed(self):
+        return statistics.median(self.undisturbed[-WINDOW:])
 
     def processor(self):
         return " + ".join(f"{statistics.median(used):.1f}" for used in zip(*self.used[-WINDOW:]))
@@ -49,8 +54,8 @@ def test_cost_of_migrations(busbar, cluster, ledger):
     create = [f"CREATE TABLE t{n} (id uuid PRIMARY KEY, name text)" for n in range(TABLES)]
     twin = cluster.create_database()
     direct = Endpoint(cluster.host, cluster.port, twin)
-    print(f"\n{TABLES} tables, median of {WINDOW} migrations, ms: through Busbar, straight to PostgreSQL, difference; processor time: "
-          "Busbar + its session of PostgreSQL, the other session")
+    print(f"\n{TABLES} tables, median of {WINDOW} migrations, ms: through Busbar, straight to PostgreSQL, difference; the difference "
+          "without the sessions' waits for a processor; processor time: Busbar + its session of PostgreSQL, the other session")
     with busbar.wire() as wire, direct.wire() as beside:
         for n, sql in enumerate(create):
             wire.query(f"{sql}; ALTER TABLE t{n} ENABLE ELECTRIC").ok()
@@ -62,6 +67,8 @@ def test_cost_of_migrations(busbar, cluster, ledger):
             through.run(change)
             if i in (WINDOW, MIGRATIONS // 10, MIGRATIONS // 2, MIGRATIONS):
                 ours, theirs = through.median(), straight.median()
-                print(f"  migration {i:5}: {ours:7.1f} {theirs:7.1f} {ours - theirs:7.1f};  {through.processor()}, {straight.processor()}", flush=True)
+                undisturbed = through.median_undisturbed() - straight.median_undisturbed()
+                print(f"  migration {i:5}: {ours:7.1f} {theirs:7.1f} {ours - theirs:7.1f}; {undisturbed:7.1f}; "
+                      f"{through.processor()}, {straight.processor()}", flush=True)
     cluster.drop_database(twin)
     assert len(ledger.versions) == len(migrations(busbar.http_port)) == TABLES + MIGRATIONS
