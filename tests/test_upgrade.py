@@ -41,6 +41,29 @@ def test_routines_of_an_earlier_version_give_way(make_busbar, cluster, database)
         assert connection.execute("SELECT count(*) FROM electric.ddl_commands").fetchone() == (2,)
 
 
+def test_an_installation_before_the_proof_of_the_tables_concerned(make_busbar, cluster, database):
+    """Its history is compared with the electrified tables by the service."""
+    url = cluster.url(database)
+    first = make_busbar(url, dbname=database)
+    with first.wire() as wire:
+        wire.query(ITEMS).ok()
+        wire.query("ALTER TABLE items ENABLE ELECTRIC").ok()
+        wire.query("ALTER TABLE items ADD COLUMN amount integer; CREATE INDEX items_amount ON items (amount)").ok()
+    first.stop()
+    with cluster.connect(database) as connection:
+        leave_an_earlier_version(connection)
+        connection.execute("SET busbar.maintenance = 'on'")
+        connection.execute("ALTER TABLE busbar.pending DROP COLUMN was; ALTER TABLE busbar.recorder DROP COLUMN in_step;"
+                           " DROP INDEX busbar.migration_unusable_idx; DROP TRIGGER command_written ON busbar.command;"
+                           " DELETE FROM busbar.schema_version WHERE version = 6")
+        second = make_busbar(url, dbname=database)
+        wait_until(lambda: connection.execute("SELECT in_step FROM busbar.recorder").fetchone()[0], "the history to be found in step")
+        with second.wire() as wire:
+            wire.query("DROP INDEX items_amount").ok()
+            assert wire.query('ALTER TABLE items ADD COLUMN "AMOUNT" integer').error["C"] == "UB004"
+        assert connection.execute("SELECT in_step, busbar.history_agrees() FROM busbar.recorder").fetchone() == (True, True)
+
+
 def test_tables_of_users_are_left_alone(make_busbar, cluster, database):
     """A table in use holds up no upgrade: the trigger on it stays, and has the new version's function."""
     busbar = make_busbar(cluster.url(database), dbname=database)

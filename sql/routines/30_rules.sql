@@ -52,8 +52,9 @@ $$;
 -- A serial column is an integer whose default is a sequence that belongs to it. That it belongs is written down last, after
 -- the table is rewritten: until then a new sequence that belongs to nobody is taken for it.
 CREATE OR REPLACE FUNCTION busbar.is_serial(table_oid oid, col jsonb) RETURNS boolean
-LANGUAGE sql STABLE AS $$
-    SELECT col ->> 'default' LIKE 'nextval(%' AND EXISTS (
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN coalesce(col ->> 'default' LIKE 'nextval(%', false) AND EXISTS (
         SELECT FROM pg_attrdef a
         JOIN pg_depend u ON u.classid = 'pg_attrdef'::regclass AND u.objid = a.oid AND u.refclassid = 'pg_class'::regclass
         JOIN pg_class s ON s.oid = u.refobjid AND s.relkind = 'S'
@@ -61,7 +62,8 @@ LANGUAGE sql STABLE AS $$
             AND o.refclassid = 'pg_class'::regclass
         WHERE a.adrelid = table_oid AND a.adnum = (col ->> 'num')::int
           AND CASE WHEN o.objid IS NULL THEN busbar.made_here(s.xmin)
-              ELSE o.refobjid = table_oid AND o.refobjsubid = a.adnum END)
+              ELSE o.refobjid = table_oid AND o.refobjsubid = a.adnum END);
+END
 $$;
 
 -- A supported type to use in place of one that is not, for hints.

@@ -42,15 +42,15 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 -- Keeps operations until they are recorded. The check at COMMIT is put back to COMMIT first, in case the client has
--- said SET CONSTRAINTS ALL IMMEDIATE.
-CREATE OR REPLACE FUNCTION busbar.add_pending(def jsonb, ops jsonb) RETURNS bigint
+-- said SET CONSTRAINTS ALL IMMEDIATE. was: what clients have of the table; NULL for one that is new to them.
+CREATE OR REPLACE FUNCTION busbar.add_pending(table_oid oid, was jsonb, ops jsonb) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
     pending_id bigint;
 BEGIN
     SET CONSTRAINTS busbar.pending_recorded DEFERRED;
-    INSERT INTO busbar.pending (relid, ops, query)
-    VALUES ((def ->> 'oid')::oid, ops, CASE WHEN busbar.can_be_shown(current_query()) THEN current_query() END)
+    INSERT INTO busbar.pending (relid, was, ops, query)
+    VALUES (table_oid, was, ops, CASE WHEN busbar.can_be_shown(current_query()) THEN current_query() END)
     RETURNING id INTO pending_id;
     RETURN pending_id;
 END
@@ -70,14 +70,14 @@ LANGUAGE sql AS $$
 $$;
 
 -- Captures the operations of one table as one row.
-CREATE OR REPLACE FUNCTION busbar.capture(def jsonb, ops jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION busbar.capture(was jsonb, now jsonb, ops jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     only_drops boolean := NOT jsonb_path_exists(ops, '$[*] ? (@.op != "drop_index")');
 BEGIN
-    PERFORM busbar.remember(def);
-    PERFORM busbar.signal(busbar.add_pending(def, ops), true, def ->> 'schema',
-        CASE WHEN only_drops THEN ops #>> '{0,name}' ELSE def ->> 'name' END);
+    PERFORM busbar.remember(now);
+    PERFORM busbar.signal(busbar.add_pending((now ->> 'oid')::oid, was, ops), true, now ->> 'schema',
+        CASE WHEN only_drops THEN ops #>> '{0,name}' ELSE now ->> 'name' END);
 END
 $$;
 
@@ -141,7 +141,7 @@ BEGIN
     ELSIF event = 'table_rewrite' THEN
         RETURN;
     ELSIF ops <> '[]' THEN
-        PERFORM busbar.capture(now, ops);
+        PERFORM busbar.capture(was, now, ops);
     ELSIF NOT EXISTS (SELECT FROM busbar.diff(was, now)) THEN
         PERFORM busbar.remember(now);
     END IF;
@@ -199,7 +199,7 @@ $$;
 -- After CREATE or DROP INDEX CONCURRENTLY: captures what the guard had to let pass, in a transaction of the proxy's own.
 -- Returns the number of pending rows of this transaction.
 CREATE OR REPLACE FUNCTION busbar.reconcile() RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
     PERFORM busbar.require_proxy();
     PERFORM busbar.compare(busbar.tables_with_other_indexes(), '{}', 'reconcile');

@@ -202,7 +202,7 @@ $$;
 
 -- ddl_command_end: what the command created or altered.
 CREATE OR REPLACE FUNCTION busbar.guard_end() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
     done record;
     touched oid[];
@@ -263,7 +263,7 @@ $$;
 
 -- sql_drop: what the command dropped, also by CASCADE.
 CREATE OR REPLACE FUNCTION busbar.guard_drop() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
     own text;
     lasting boolean;
@@ -293,7 +293,7 @@ $$;
 
 -- table_rewrite: refuses before the table's rows are copied, not after.
 CREATE OR REPLACE FUNCTION busbar.guard_rewrite() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
     rewritten oid[] := ARRAY[pg_event_trigger_table_rewrite_oid()];
     touched oid[] := busbar.touched(ARRAY['pg_class'::regclass::oid], rewritten);

@@ -21,7 +21,7 @@ $$;
 
 -- For the proxy: captures what the open transaction changed, or refuses it.
 CREATE OR REPLACE FUNCTION busbar.find_changes() RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
     touched oid[] := busbar.touched_here();
     lost jsonb := (SELECT e.definition FROM busbar.electrified e

@@ -287,7 +287,7 @@ DECLARE
     pending_id bigint;
 BEGIN
     FOR ops IN SELECT jsonb_build_array(e) FROM busbar.enum_ops(def) e UNION ALL SELECT busbar.table_ops(def) LOOP
-        pending_id := busbar.add_pending(def, ops);
+        pending_id := busbar.add_pending((def ->> 'oid')::oid, NULL, ops);
         IF ours THEN
             PERFORM busbar.signal(pending_id, false, def ->> 'schema', def ->> 'name');
         END IF;
@@ -327,7 +327,7 @@ $$;
 
 -- Opens a table for sync in the caller's transaction. Outside the proxy nobody else would record it, so this does.
 CREATE OR REPLACE FUNCTION busbar.electrify_table(table_oid oid, label text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
     def jsonb := busbar.describe(table_oid);
     ours boolean := busbar.is_proxy();
@@ -371,7 +371,7 @@ DECLARE
 BEGIN
     SELECT e.definition AS child, f AS fk INTO missing
     FROM busbar.electrified e CROSS JOIN jsonb_array_elements(e.definition -> 'foreign_keys') f
-    WHERE (e.relid = ANY (relids) OR (f ->> 'ref_oid')::oid = ANY (relids))
+    WHERE e.watch && relids AND (e.relid = ANY (relids) OR (f ->> 'ref_oid')::oid = ANY (relids))
       AND NOT EXISTS (SELECT FROM busbar.electrified p WHERE p.relid = (f ->> 'ref_oid')::oid)
     ORDER BY e.id, f ->> 'name' LIMIT 1;
     IF FOUND THEN

@@ -80,7 +80,7 @@ $$;
 
 -- Closes a table in the caller's transaction. Outside the proxy nobody else would record it, so this does.
 CREATE OR REPLACE FUNCTION busbar.disable_table(table_oid oid) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
     was busbar.electrified;
     pending_id bigint;
@@ -96,7 +96,7 @@ BEGIN
     PERFORM busbar.check_unreferenced(was.definition);
     DELETE FROM busbar.electrified e WHERE e.relid = table_oid;
     PERFORM busbar.unpublish(table_oid, was.replica_identity);
-    pending_id := busbar.add_pending(was.definition, busbar.drop_ops(was.definition));
+    pending_id := busbar.add_pending(table_oid, was.definition, busbar.drop_ops(was.definition));
     IF busbar.is_proxy() THEN
         PERFORM busbar.signal(pending_id, false, was.schema_name, was.table_name);
         RETURN;

@@ -225,17 +225,20 @@ CREATE OR REPLACE FUNCTION busbar.record_pending(queries jsonb) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
     migration record;
+    in_step_before boolean;
 BEGIN
     PERFORM busbar.lock_recorder();
     IF NOT EXISTS (SELECT FROM busbar.pending p WHERE p.xid = pg_current_xact_id()) THEN
         RETURN (SELECT m.version FROM busbar.migration m WHERE m.xid = pg_current_xact_id());
     END IF;
     migration := busbar.open_migration();
+    in_step_before := (SELECT r.in_step FROM busbar.recorder r);
     INSERT INTO busbar.command (id, seq, query, ops)
     SELECT (SELECT coalesce(max(c.id), 0) FROM busbar.command c) + row_number() OVER (ORDER BY p.id), migration.seq,
         busbar.query_text(p.ops,
             (SELECT q ->> 'query' FROM jsonb_array_elements(queries) q WHERE q -> 'id' = to_jsonb(p.id) LIMIT 1)), p.ops
     FROM busbar.pending p WHERE p.xid = pg_current_xact_id() ORDER BY p.id;
+    UPDATE busbar.recorder r SET in_step = in_step_before WHERE r.in_step <> in_step_before;
     DELETE FROM busbar.pending p WHERE p.xid = pg_current_xact_id();
     DELETE FROM busbar.version_claim c WHERE c.xid = pg_current_xact_id();
     RETURN migration.version;
@@ -245,7 +248,7 @@ $$;
 -- For the proxy, after the SQLite proof: [{"id":17,"query":"ALTER TABLE …"}, …] → version. notes: texts about what the proof
 -- left out for SQLite clients, passed on as notices.
 CREATE OR REPLACE FUNCTION busbar.record(queries jsonb, notes jsonb DEFAULT '[]') RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
     note text;
 BEGIN
@@ -257,18 +260,28 @@ BEGIN
 END
 $$;
 
--- For the proof: all recorded commands that clients have, in order, then this transaction's. Nobody else records until
--- this transaction ends. ops is the JSON in UTF-8 as hexadecimal digits: it arrives whole whatever client_encoding is.
+-- True when the tables concerned may stand for the history.
+CREATE OR REPLACE FUNCTION busbar.is_in_step() RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT (SELECT r.in_step FROM busbar.recorder r) AND NOT EXISTS (SELECT FROM busbar.migration m WHERE m.unusable IS NOT NULL)
+$$;
+
+-- For the proof: what is recorded, as the tables concerned, or, when that is in doubt, as all commands that clients have, in
+-- order; then this transaction's commands. Nobody else records until this transaction ends. ops is the JSON in UTF-8 as hexadecimal digits: it arrives whole whatever client_encoding is.
 CREATE OR REPLACE FUNCTION busbar.pending() RETURNS TABLE (kind text, id bigint, version text, ops text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
     PERFORM busbar.require_proxy();
     PERFORM busbar.lock_recorder();
     PERFORM busbar.check_references(ARRAY(SELECT DISTINCT p.relid FROM busbar.pending p WHERE p.xid = pg_current_xact_id()));
     PERFORM busbar.check_usable();
-    RETURN QUERY SELECT 'recorded', c.id, m.version, encode(convert_to(c.ops::text, 'UTF8'), 'hex')
-        FROM busbar.command c JOIN busbar.migration m ON m.seq = c.seq
-        WHERE m.unusable IS NULL ORDER BY c.seq, c.id;
+    IF busbar.is_in_step() THEN
+        RETURN QUERY SELECT 'recorded', c.id, NULL::text, encode(convert_to(c.ops::text, 'UTF8'), 'hex') FROM busbar.concerned() c;
+    ELSE
+        RETURN QUERY SELECT 'recorded', c.id, m.version, encode(convert_to(c.ops::text, 'UTF8'), 'hex')
+            FROM busbar.command c JOIN busbar.migration m ON m.seq = c.seq
+            WHERE m.unusable IS NULL ORDER BY c.seq, c.id;
+    END IF;
     RETURN QUERY SELECT 'pending', p.id, NULL::text, encode(convert_to(p.ops::text, 'UTF8'), 'hex')
         FROM busbar.pending p WHERE p.xid = pg_current_xact_id() ORDER BY p.id;
 END

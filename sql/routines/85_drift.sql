@@ -251,7 +251,7 @@ BEGIN
         ops := ops || change.op;
     END LOOP;
     PERFORM busbar.refresh(ARRAY[table_id]);
-    PERFORM busbar.capture(now, ops);
+    PERFORM busbar.capture(was, now, ops);
 END
 $$;
 

@@ -58,7 +58,7 @@ END
 $$;
 
 -- For the service: [{"version": "…", "reason": "…"}, …] are the recorded migrations that clients cannot apply, of those up to
--- the given one; all others of them can be applied.
+-- the given one; all others of them can be applied. Where there is none, the history may be found in step again.
 CREATE OR REPLACE FUNCTION busbar.mark_unusable(last_seq bigint, faults jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -66,5 +66,8 @@ BEGIN
     UPDATE busbar.migration m SET unusable = f.reason
     FROM busbar.migration x LEFT JOIN jsonb_to_recordset(faults) AS f(version text, reason text) ON f.version = x.version
     WHERE x.seq = m.seq AND m.seq <= last_seq AND m.unusable IS DISTINCT FROM f.reason;
+    IF faults = '[]' AND NOT EXISTS (SELECT FROM busbar.migration m WHERE m.seq > mark_unusable.last_seq) THEN
+        UPDATE busbar.recorder r SET in_step = true WHERE NOT r.in_step AND busbar.history_agrees();
+    END IF;
 END
 $$;

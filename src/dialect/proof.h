@@ -15,6 +15,7 @@ enum {
 /*
  * ops[i] is the JSON of one command (schema/ops.h), in order; the first n_recorded are recorded already, the
  * rest are on trial, on the tables as the recorded part leaves them, which hold a row, as clients' tables do.
+ * What is recorded may be the history, or the tables concerned as busbar.pending() makes them.
  * Without new commands the recorded ones are on trial, each.
  *
  * Returns 0, or -1 with one of

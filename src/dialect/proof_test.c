@@ -170,6 +170,18 @@ static void refuses_foreign_keys_that_sqlite_cannot_enforce(void **state)
              &err);
 }
 
+/* Of two tables that were fine together. */
+static void refuses_to_take_a_key_from_a_table_that_refers_to_it(void **state)
+{
+    struct err err = ERR_INIT;
+    const char *fk = fx_foreign_key(&arena, "f", "\"id\"", "items", "\"value\"", "aa");
+    const char *key = fx_create_index(&arena, "items", "u", true, fx_key(&arena, "value", NULL, false), NULL);
+    const char *t = create("t", column("id", 0), NULL, fk);
+    check_ok(PROVE(3, &err, fx_items(&arena), key, t, add("t", "more", 0)), &err);
+    check_refused(PROVE(3, &err, fx_items(&arena), key, t, fx_drop_index(&arena, "items", "u")), &err,
+                  "SQLite cannot enforce a foreign key: foreign key mismatch - \"t\" referencing \"items\"");
+}
+
 static void accepts_tables_that_reference_each_other(void **state)
 {
     struct err err = ERR_INIT;
@@ -342,6 +354,7 @@ int main(void)
         TEST(refuses_names_that_differ_in_case_only),
         TEST(refuses_reserved_names),
         TEST(refuses_foreign_keys_that_sqlite_cannot_enforce),
+        TEST(refuses_to_take_a_key_from_a_table_that_refers_to_it),
         TEST(accepts_tables_that_reference_each_other),
         TEST(blames_recorded_commands_on_itself),
         TEST(survives_hostile_ops),

@@ -2,8 +2,7 @@
 /*
  * From a marked transaction to a recorded migration:
  *
- *   SELECT … busbar.pending()  →  proof of the history plus what is pending, in SQLite  →  SELECT
- * busbar.record($1)
+ *   SELECT … busbar.pending()  →  proof of what is pending, in SQLite  →  SELECT … busbar.record($1)
  *
  * and only then COMMIT, which the caller sends. Any failure ends in an error inside the server's transaction,
  * so that nothing of it can be committed. What is pending is read from the database, not from our marks:

@@ -90,4 +90,5 @@ class Ledger:
         for table, remembered, real in tables:
             assert remembered == real, f"{table}: remembered {remembered}, real {real}"
         assert set(self.remembered) == set(self.electrified)
+        assert self.value("SELECT NOT in_step OR busbar.history_agrees() FROM busbar.recorder"), "the history comes to something else"
         assert self.value("SELECT count(*) FROM electric.migration_versions") >= (1 if self.electrified else 0)
