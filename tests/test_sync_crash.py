@@ -34,14 +34,14 @@ ROWS = 12000  # of the initial data: more megabytes than stand in sockets
 class Scene:
     """A Busbar, devices, somebody who writes."""
 
-    def __init__(self, cluster, database):
-        self.cluster, self.database = cluster, database
+    def __init__(self, cluster, database, url=None, may_reset=False):
+        self.cluster, self.database, self.may_reset = cluster, database, may_reset
         self.oracle = Oracle({t.name: t for t in (
             Table("groups", {"id": "int4", "name": "text"}, ("id",)),
             Table("items", {"id": "int4", "group_id": "int4", "value": "text"}, ("id",), [ForeignKey(("group_id",), "groups", ("id",))]))})
         self.devices, self.log, self.last = [], [], 100000
         self.writer, self.stopping = None, threading.Event()
-        self.busbar = Busbar(cluster.url(database), dbname=database, LOG_LEVEL="info")
+        self.busbar = Busbar(url or cluster.url(database), dbname=database, LOG_LEVEL="info")
 
     def serve(self):
         self.busbar.start()
@@ -60,7 +60,7 @@ class Scene:
 
     def device(self, *shapes):
         """Connected, its data there; without shapes only connected."""
-        device = Device(self.busbar.http_port, f"d{len(self.devices)}", "u", self.log.append, always=shapes)
+        device = Device(self.busbar.http_port, f"d{len(self.devices)}", "u", self.log.append, always=shapes, may_reset=self.may_reset)
         self.devices.append(device)
         wait_until(device.connect, "a connection")
         self.pump(device, lambda: device.settled, "the data")

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The primary dies and a standby takes its place. PostgreSQL 15 has no logical slots on a standby: what was committed around the change
+cannot be had from a slot, so every client is told to load its data anew, once, and ends with what the new primary has. A slot that was
+carried over to the standby spares them that.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from harness.device import Device
+from harness.oracle import Select
+from harness.postgres import Postgres
+from harness.relay import Relay
+from harness.satellite import RpcError, Satellite
+from harness.wait import wait_until
+from harness.web import get
+from test_sync_crash import ITEMS, Scene, migrations, reason
+
+GROUPS = Select("groups")
+SETTINGS = ["synchronous_commit = on", "wal_keep_size = 1GB", "hot_standby_feedback = on", "wal_receiver_status_interval = 1s"]
+
+
+class Failover(Scene):
+    """A primary that Busbar reaches by a relay, as by a virtual address; standbys as they are made."""
+
+    def __init__(self):
+        primary = Postgres(settings=SETTINGS).start()
+        self.servers = [primary]
+        self.relay = Relay(primary.port)
+        database = primary.create_database()
+        super().__init__(primary, database, primary.url(database, port=self.relay.port), may_reset=True)
+
+    def add_standby(self):
+        standby = self.cluster.standby()
+        self.servers.append(standby)
+        return standby.start()
+
+    def catch_up(self, standby):
+        position = self.cluster.position()
+        wait_until(lambda: standby.position() >= position, "the standby to have everything")
+
+    def kill_primary(self):
+        """No word to anybody: what was not sent is lost."""
+        lost = self.cluster.process.pid
+        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(lost)], check=True, capture_output=True, text=True).stdout.split()
+        for pid in [lost, *map(int, children)]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.cluster.process.wait(20)
+        self.cluster.process = None
+
+    def turn_to(self, server):
+        self.cluster = server
+        self.relay.target = (server.host, server.port)
+        for connection in self.relay.connections:
+            connection.cut()
+
+    def fail_over(self, standby):
+        self.kill_primary()
+        standby.promote()
+        self.turn_to(standby)
+
+    def isolate(self, standby):
+        """From now on it gets nothing."""
+        with standby.connect() as connection:
+            connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+            connection.execute("SELECT pg_reload_conf()")
+            wait_until(lambda: not connection.execute("SELECT FROM pg_stat_wal_receiver").fetchall(), "the standby to be alone")
+
+    def metric(self, name):
+        (line,) = [line for line in get(self.busbar.http_port, "/metrics").text.splitlines() if line.startswith(name + " ")]
+        return float(line.split()[1])
+
+    def relay_bytes(self):
+        return sum(len(connection.backend_bytes) for connection in list(self.relay.connections))
+
+    def settle_all(self):
+        for device in self.devices:
+            self.settle(device)
+
+    def end(self):
+        try:
+            super().end()
+        finally:
+            self.relay.close()
+            for server in self.servers:
+                server.destroy()
+
+
+@pytest.fixture
+def failover():
+    scene = Failover()
+    try:
+        yield scene
+    finally:
+        scene.end()
+
+
+def write(scene, count=1):
+    with scene.connect() as connection:
+        for _ in range(count):
+            scene.write_one(connection)
+
+
+def test_standby_has_everything(failover):
+    """One answer for everybody, BEHIND_WINDOW; then the data of the new primary, and what it is changed to."""
+    scene = failover.serve()
+    devices = [scene.device(ITEMS), scene.device(GROUPS), scene.device()]
+    write(scene, 5)
+    standby = scene.add_standby()
+    scene.settle_all()
+    write(scene, 5)
+    scene.settle_all()
+    known = {device: migrations(device) for device in devices}
+    scene.catch_up(standby)
+    scene.fail_over(standby)
+    write(scene, 5)
+    scene.settle_all()
+    assert [device.resets for device in devices] == [["BEHIND_WINDOW"]] * 3
+    assert all(migrations(device) == known[device] for device in devices), "the history is what it was"
+    scene.busbar.wait_log("a standby was promoted")
+    scene.busbar.wait_ready()
+    with scene.busbar.wire() as wire:
+        wire.query("ALTER TABLE items ADD COLUMN after text").ok()
+    scene.oracle.tables["items"].columns["after"] = "text"
+    write(scene, 3)
+    scene.settle_all()
+    assert not reason(scene)
+    assert scene.metric("busbar_log_resets_total") == 1
+
+
+@pytest.mark.parametrize("megabytes", [0, 6])
+def test_standby_was_behind(failover, megabytes):
+    """What clients have and the new primary never had is taken back, also where the new one has not come as far as they were."""
+    scene = failover.serve()
+    write(scene, 5)
+    device = scene.device(ITEMS)
+    standby = scene.add_standby()
+    scene.catch_up(standby)
+    scene.isolate(standby)
+    with scene.connect() as connection:
+        connection.execute("DELETE FROM items WHERE id = 100001; INSERT INTO items VALUES (1, 1, 'lost')")
+        for i in range(megabytes):
+            connection.execute(f"INSERT INTO items SELECT 1000 + {i} * 500 + i, 1, repeat('z', 2000) FROM generate_series(1, 500) i")
+        connection.execute("INSERT INTO items VALUES (2, 1, 'lost')")
+    scene.pump(device, lambda: ("2",) in device.tables["items"], "what will be lost")
+    scene.fail_over(standby)
+    write(scene, 3)
+    scene.settle_all()
+    assert len(device.resets) == 1
+    assert ("2",) not in device.tables["items"] and ("100001",) in device.tables["items"]
+    scene.busbar.wait_log("lost transactions that the log holds")
+    write(scene, 3)
+    scene.settle_all()
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_while_busbar_is_down(failover, behind):
+    """It finds another primary than it left, and the device comes back later still."""
+    scene = failover.serve()
+    device = scene.device(ITEMS)
+    standby = scene.add_standby()
+    scene.catch_up(standby)
+    if behind:
+        scene.isolate(standby)
+    write(scene, 20)
+    scene.settle(device)
+    if not behind:
+        scene.catch_up(standby)
+    scene.busbar.kill()
+    scene.pump(device, lambda: not device.online, "the end of the connection")
+    scene.fail_over(standby)
+    write(scene, 3)
+    scene.busbar.spawn()
+    scene.settle(device)
+    assert len(device.resets) == 1
+    scene.busbar.wait_log("lost transactions that the log holds" if behind else "a standby was promoted")
+    scene.crash()
+    scene.pump(device, lambda: not device.online, "the end of the connection")
+    scene.settle(device)
+    assert len(device.resets) == 1, "once is enough"
+
+
+def test_twice(failover):
+    """And a third time while Busbar is down."""
+    scene = failover.serve()
+    device = scene.device(ITEMS)
+    for number in range(2):
+        standby = scene.add_standby()
+        write(scene, 3)
+        scene.settle(device)
+        scene.catch_up(standby)
+        scene.fail_over(standby)
+        write(scene, 3)
+        scene.settle(device)
+        assert len(device.resets) == number + 1
+    scene.busbar.kill()
+    for _ in range(2):
+        standby = scene.add_standby()
+        scene.catch_up(standby)
+        scene.fail_over(standby)
+        write(scene)
+    scene.busbar.spawn()
+    scene.pump(device, lambda: not device.online, "the end of the connection")
+    scene.settle(device)
+    assert device.resets == ["BEHIND_WINDOW"] * 3
+
+
+def test_during_initial_data(failover):
+    scene = failover.serve()
+    scene.fill()
+    device = scene.device(GROUPS)
+    standby = scene.add_standby()
+    scene.catch_up(standby)
+    device.subscribe(ITEMS)
+    (name,) = device.asked
+    scene.pump(device, lambda: device.satellite._open is not None and device.satellite._open.ops, "the first rows")
+    assert name in device.asked
+    scene.fail_over(standby)
+    write(scene, 3)
+    scene.settle(device)
+    assert len(device.shapes) == 2
+
+
+def test_during_a_large_transaction(failover):
+    """It was on its way, streamed before its commit: with its server it is gone."""
+    scene = failover
+    scene.servers[0].stop()
+    with open(os.path.join(scene.servers[0].data, "postgresql.conf"), "a", encoding="utf-8") as conf:
+        conf.write("logical_decoding_work_mem = '64kB'\n")
+    scene.servers[0].start()
+    scene.serve()
+    device = scene.device(ITEMS)
+    standby = scene.add_standby()
+    received = scene.relay_bytes()
+    with scene.connect() as connection, pytest.raises(Exception, match="closed|terminat"):
+        with connection.transaction():
+            connection.execute("INSERT INTO items SELECT i, 1, repeat('l', 1000) FROM generate_series(1, 20000) i")
+            wait_until(lambda: scene.relay_bytes() > received + 10_000_000, "the transaction to be streamed")
+            scene.catch_up(standby)
+            scene.fail_over(standby)
+            connection.execute("SELECT 1")
+    write(scene, 3)
+    scene.settle(device)
+    assert ("1",) not in device.tables["items"]
