@@ -249,3 +249,43 @@ def test_during_a_large_transaction(failover):
     write(scene, 3)
     scene.settle(device)
     assert ("1",) not in device.tables["items"]
+
+
+def test_acknowledged_at_the_last_moment(failover):
+    """What a client said of the old log is not kept with the new one, however late it said so: it must not go on at a position that
+    means something else now."""
+    scene = failover.serve()
+    standby = scene.add_standby()
+    scene.catch_up(standby)
+    scene.isolate(standby)
+    client = Satellite(scene.busbar.http_port, auto_ack=False).start()
+    try:
+        client.subscribe("items")
+        with scene.connect() as connection:
+            connection.execute("INSERT INTO items SELECT i, 1, repeat('z', 2000) FROM generate_series(1, 3000) i")
+            for _ in range(28):
+                scene.write_one(connection)
+        client.collect(lambda: (str(scene.last),) in client.tables.get("items", {}), "the rows")
+        scene.kill_primary()
+        standby.promote()
+        scene.turn_to(standby)
+        unacked = list(client.unacked)
+        assert len(unacked) > 20
+        while not client.closed and unacked:
+            client.ack(unacked.pop(0))
+            client.pump(0.2)
+        client.wait_closed()
+        client.close()
+        scene.busbar.wait_log("lost transactions that the log holds")
+        scene.busbar.wait_log("sync: ready at .*\n(.*\n)*.*sync: ready at ")
+        with scene.connect() as connection:
+            while scene.cluster.position() <= int(client.lsn):
+                connection.execute("INSERT INTO groups SELECT i, repeat('z', 2000) FROM generate_series(1000, 2000) i; DELETE FROM groups WHERE id >= 1000")
+        again = client.continue_on()
+        again.connect()
+        again.authenticate()
+        with pytest.raises(RpcError, match="Cannot catch up|already acknowledged"):
+            again.resume()
+        again.close()
+    finally:
+        client.close()
