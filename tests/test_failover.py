@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -42,6 +43,26 @@ class Failover(Scene):
     def catch_up(self, standby):
         position = self.cluster.position()
         wait_until(lambda: standby.position() >= position, "the standby to have everything")
+
+    def carry_slot(self, standby):
+        """As tools for high availability do before PostgreSQL 17: the slot's file, put into the standby while that is stopped."""
+        position = self.cluster.position()
+        with self.connect() as connection:
+            def late():
+                self.write_one(connection)
+                connection.execute("CHECKPOINT")  # logs the running transactions, from which the slot may begin again
+                return connection.execute("SELECT restart_lsn - '0/0'::pg_lsn > %s FROM pg_replication_slots", [position]).fetchone()[0]
+
+            wait_until(late, "the slot to begin behind the backup", interval=0.2)
+            connection.execute("CHECKPOINT")
+            (name,) = connection.execute("SELECT slot_name FROM pg_replication_slots").fetchone()
+        self.catch_up(standby)
+        standby.stop()
+        target = os.path.join(standby.data, "pg_replslot", name)
+        shutil.copytree(os.path.join(self.cluster.data, "pg_replslot", name), target)
+        if standby.user:
+            subprocess.run(["chown", "-R", standby.user, target], check=True)
+        standby.start()
 
     def kill_primary(self):
         """No word to anybody: what was not sent is lost."""
@@ -289,3 +310,62 @@ def test_acknowledged_at_the_last_moment(failover):
         again.close()
     finally:
         client.close()
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_slot_carried_over(failover, behind):
+    """Nobody loads anything again, unless the standby had not come as far."""
+    scene = failover.serve()
+    device = scene.device(ITEMS)
+    standby = scene.add_standby()
+    scene.carry_slot(standby)
+    if behind:
+        scene.isolate(standby)
+    write(scene, 10)
+    scene.settle(device)
+    if not behind:
+        scene.catch_up(standby)
+    scene.fail_over(standby)
+    write(scene, 10)
+    scene.settle(device)
+    assert len(device.resets) == behind and scene.metric("busbar_log_resets_total") == behind
+    if behind:
+        scene.busbar.wait_log("lost transactions that the log holds")
+    scene.crash()
+    scene.pump(device, lambda: not device.online, "the end of the connection")
+    write(scene, 3)
+    scene.settle(device)
+    assert len(device.resets) == behind
+
+
+def test_message_lost_with_the_primary(failover):
+    """A subscription waits for a message in the stream; the one that was written is not on the new primary, so there is another."""
+    scene = failover.serve()
+    device = scene.device(GROUPS)
+    standby = scene.add_standby()
+    scene.carry_slot(standby)
+    write(scene)
+    scene.catch_up(standby)
+    hold, held = threading.Event(), threading.Event()
+
+    def on_backend(connection, number, message):
+        if "replication" in connection.params and not hold.is_set():
+            held.set()
+            hold.wait(60)
+
+    scene.relay.on_backend = on_backend
+    write(scene)
+    assert held.wait(20)
+    scene.catch_up(standby)
+    scene.isolate(standby)
+    with scene.connect() as connection:
+        transactions = "SELECT pg_current_snapshot()::text"
+        before = connection.execute(transactions).fetchone()
+        device.subscribe(ITEMS)
+        scene.pump(device, lambda: connection.execute(transactions).fetchone() != before, "the message")
+    scene.kill_primary()
+    standby.promote()
+    scene.turn_to(standby)
+    hold.set()
+    scene.settle(device)
+    assert not device.resets and len(device.shapes) == 2

@@ -284,6 +284,35 @@ def test_postgres_restarted_at_once(own_scene):
     assert len(other.shapes) == 4
 
 
+def test_coming_back_while_postgres_is_away(own_scene):
+    """Whoever resumes or subscribes meanwhile waits; nobody is sent away for it."""
+    scene = own_scene
+    scene.serve()
+    devices = [scene.device(ITEMS), scene.device(Select("groups"))]
+    with scene.connect() as connection:
+        scene.write_one(connection)
+    scene.settle(devices[0])
+    scene.cluster.stop()
+    wait_until(lambda: reason(scene), "the loss to be noticed")
+    for device in devices:
+        device.drop()
+    for device in devices:
+        assert device.connect()
+    devices[0].subscribe(Select("groups", "this.id > 5"))
+    until = time.monotonic() + 2  # several attempts of each
+    for device in devices:
+        scene.pump(device, lambda: time.monotonic() > until, "the time to pass")
+    assert all(device.online for device in devices)
+    scene.cluster.start()
+    for device in devices:
+        scene.settle(device)
+    with scene.connect() as connection:
+        scene.write_one(connection)
+    for device in devices:
+        scene.settle(device)
+        assert not device.history, "nobody is sent away"
+
+
 def cut(connection):
     """From now on nothing reaches the socket, and the other side gets no answer: as when a cable is pulled (a socket filter that drops all)."""
     drop_all = struct.pack("HBBI", 0x06, 0, 0, 0)

@@ -236,6 +236,7 @@ static void on_ready(void *ctx)
     hub->ready = true;
     hub->trouble[0] = '\0';
     drain(hub);
+    marker_send_again(hub->marker);
     log_info(NULL, "sync: ready at " LSN_FMT " migrations=%zu", LSN_ARG(hub->position),
              versions_count(hub->versions));
     tell_change(hub);
@@ -307,7 +308,7 @@ struct hub *hub_new(struct loop *loop, const struct hub_options *options)
     hub->versions = versions_new();
     hub->encoder = encoder_new();
     hub->routes = routes_new();
-    hub->marker = marker_new(options->client);
+    hub->marker = marker_new(loop, options->client);
     hub->reads = reads_new(loop, &params, &hub->past, hub->marker);
     hub->saver = timer_new(loop, on_save_time, hub);
     hub->settler = timer_new(loop, on_settle_time, hub);

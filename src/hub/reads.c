@@ -22,9 +22,10 @@
 enum read_state { WAITING, TAKING, MARKING, NOTING, READY, COPYING, FAILED };
 
 enum {
-    TAKES = 1000,                   /* snapshots, until one misses nothing */
-    TAKES_AT_ONCE = 3,              /* ... without a pause: the rest are TAKE_MS apart */
-    TAKE_MS = 10,                   /* who commits may lose its processor in between, or wait for a standby */
+    TAKES = 1000,      /* snapshots, until one misses nothing */
+    TAKES_AT_ONCE = 3, /* ... without a pause: the rest are TAKE_MS apart */
+    TAKE_MS = 10,      /* who commits may lose its processor in between, or wait for a standby */
+    CONNECT_AGAIN_MS = 500,
     NOTED_A_TURN = 8 * 1024 * 1024, /* bytes of the log in one turn of the loop */
     QUERY_TEXT = 64 * 1024 * 1024,
     /* A snapshot that is held for longer keeps vacuum from its work; with others waiting for the connection,
@@ -42,6 +43,7 @@ struct read {
     const struct read_events *events;
     void *ctx;
     enum read_state state;
+    uint64_t since_ms;
     uint64_t ready_ms; /* since when, and what was noted then */
     size_t ready_bytes;
     lsn_t position, noted; /* noted: the overlay has everything up to here */
@@ -200,20 +202,24 @@ static void on_marked(void *ctx, const struct err *err)
     note_more(r);
 }
 
-static void take_again(void *ctx)
+static void enqueue(struct read *r);
+
+static void on_pause_end(void *ctx)
 {
     struct read *r = ctx;
     if (r->state == TAKING) {
         pg_snapshot_take(r->conn);
+    } else if (r->state == WAITING) {
+        enqueue(r);
     }
 }
 
-static void take_after_pause(struct read *r)
+static void pause_for(struct read *r, uint64_t ms)
 {
     if (!r->pause) {
-        r->pause = timer_new(r->pool->loop, take_again, r);
+        r->pause = timer_new(r->pool->loop, on_pause_end, r);
     }
-    timer_start(r->pause, TAKE_MS);
+    timer_start(r->pause, ms);
 }
 
 static void on_taken(void *ctx, const char *visible)
@@ -229,7 +235,7 @@ static void on_taken(void *ctx, const char *visible)
     } else if (++r->takes < TAKES_AT_ONCE) {
         pg_snapshot_take(r->conn);
     } else if (r->takes < TAKES) {
-        take_after_pause(r);
+        pause_for(r, TAKE_MS);
     } else {
         fail_text(r, READ_LOST, "transactions that were committed do not become visible");
     }
@@ -308,11 +314,19 @@ static void on_copied(void *ctx)
     r->events->done(r->ctx);
 }
 
+static void begin_waiting(struct reads *rs);
+
 static void on_snapshot_failed(void *ctx, const struct err *err, bool lost)
 {
     struct read *r = ctx;
     pg_snapshot_free(take_ptr(&r->conn));
     r->pool->open--;
+    if (lost && r->state == TAKING && loop_now_ms(r->pool->loop) - r->since_ms < READS_WAIT_MS) {
+        r->state = WAITING;
+        pause_for(r, CONNECT_AGAIN_MS);
+        begin_waiting(r->pool);
+        return;
+    }
     fail(r, lost ? READ_LOST : READ_REFUSED, err);
 }
 
@@ -407,6 +421,16 @@ static void begin_waiting(struct reads *rs)
     }
 }
 
+static void enqueue(struct read *r)
+{
+    struct reads *rs = r->pool;
+    r->next = NULL;
+    r->prev = rs->waiting_tail;
+    *rs->waiting_tail = r;
+    rs->waiting_tail = &r->next;
+    begin_waiting(rs);
+}
+
 /* A connection whose COPY runs cannot be used again before its end. */
 static void give_back(struct reads *rs, struct pg_snapshot *conn, enum read_state state)
 {
@@ -433,10 +457,8 @@ struct read *read_start(struct reads *rs, lsn_t position, const struct table *co
     if (n > 0) {
         query_lock(tables, n, &r->lock);
     }
-    r->prev = rs->waiting_tail;
-    *rs->waiting_tail = r;
-    rs->waiting_tail = &r->next;
-    begin_waiting(rs);
+    r->since_ms = loop_now_ms(rs->loop);
+    enqueue(r);
     return r;
 }
 

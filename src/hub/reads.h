@@ -19,6 +19,7 @@ struct read;
 
 enum {
     READS_CONNECTIONS = 4,             /* to the database, at most */
+    READS_WAIT_MS = 30000,             /* for a connection, with which nothing has been read yet */
     READS_OVERLAY = 256 * 1024 * 1024, /* bytes of rows that were changed since the position, in one read */
 };
 
