@@ -371,3 +371,44 @@ def test_disk_full_under_the_log(scene, restart):
     finally:
         scene.busbar.kill()
         subprocess.run(["umount", scene.busbar.data], check=True)
+
+
+@pytest.mark.parametrize("where", ["this.group_id = 2", "this.group_id < 3"])
+@pytest.mark.parametrize("change", ["UPDATE items SET group_id = 5 WHERE id = 100001", "DELETE FROM items WHERE id = 100001"])
+def test_replica_identity_taken_away(scene, change, where):
+    """By somebody whom the guard lets: what that hides costs one load, not one at each start or with each change."""
+    scene.may_reset = True
+    scene.serve()
+    with scene.connect() as connection:
+        for _ in range(3):
+            scene.write_one(connection)
+        device, other = scene.device(Select("items", where)), scene.device(Select("groups"))
+        connection.execute("SET busbar.maintenance = 'on'; ALTER TABLE items REPLICA IDENTITY DEFAULT; RESET busbar.maintenance")
+        connection.execute(change)
+        scene.pump(device, lambda: device.resets, "the device to be told to begin anew")
+        scene.settle(device)
+        identity = "SELECT relreplident FROM pg_class WHERE oid = 'items'::regclass"
+        wait_until(lambda: connection.execute(identity).fetchone() == ("f",), "the identity to be FULL")
+        connection.execute(change.replace("100001", "100002"))
+        scene.settle(device)
+        scene.busbar.stop()
+        scene.busbar.start()
+        connection.execute(change.replace("100001", "100003"))
+        scene.pump(device, lambda: not device.online, "the end of the connection")
+        scene.settle(device)
+        scene.settle(other)
+    assert len(device.resets) == 1 and not other.resets
+
+
+def test_replica_identity_put_back(scene):
+    """Nothing was changed in between, so nothing is lost; and it is put back at the start."""
+    scene.serve()
+    with scene.connect() as connection:
+        device = scene.device(ITEMS)
+        scene.busbar.kill()
+        connection.execute("SET busbar.maintenance = 'on'; ALTER TABLE items REPLICA IDENTITY DEFAULT; RESET busbar.maintenance")
+        connection.execute("INSERT INTO items VALUES (1, 1, 'one')")
+        scene.busbar.start()
+        connection.execute("UPDATE items SET value = 'two'")
+        scene.pump(device, lambda: not device.online, "the end of the connection")
+        scene.settle(device)
