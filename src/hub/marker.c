@@ -20,7 +20,7 @@ struct marker_wait {
     struct marker_wait *next, **prev;
     marker_fn fn;
     void *ctx;
-    uint64_t since_ms;
+    uint64_t until_ms;
 };
 
 struct marker {
@@ -91,7 +91,7 @@ static struct marker_wait *find_late(const struct marker *m)
 {
     uint64_t now = loop_now_ms(m->loop);
     struct marker_wait *w = m->next;
-    while (w && now - w->since_ms < MARKER_WAIT_MS) {
+    while (w && now < w->until_ms) {
         w = w->next;
     }
     return w;
@@ -182,15 +182,25 @@ void marker_free(struct marker *m)
     free(m);
 }
 
-struct marker_wait *marker_wait(struct marker *m, marker_fn fn, void *ctx)
+static struct marker_wait *wait_for(struct marker *m, uint64_t ms, marker_fn fn, void *ctx)
 {
     struct marker_wait *w = mem_zalloc(sizeof *w);
     w->fn = fn;
     w->ctx = ctx;
-    w->since_ms = loop_now_ms(m->loop);
+    w->until_ms = loop_now_ms(m->loop) + ms;
     add(&m->next, w);
     send_if_due(m);
     return w;
+}
+
+struct marker_wait *marker_wait(struct marker *m, marker_fn fn, void *ctx)
+{
+    return wait_for(m, MARKER_WAIT_MS, fn, ctx);
+}
+
+struct marker_wait *marker_wait_to_answer(struct marker *m, marker_fn fn, void *ctx)
+{
+    return wait_for(m, MARKER_ANSWER_MS, fn, ctx);
 }
 
 void marker_send_again(struct marker *m)

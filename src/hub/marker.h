@@ -13,7 +13,10 @@ struct marker;
 struct marker_wait;
 struct pg_client;
 
-enum { MARKER_WAIT_MS = 30000 }; /* for a server that takes the message */
+enum {
+    MARKER_WAIT_MS = 30000,  /* for a server that takes the message */
+    MARKER_ANSWER_MS = 2000, /* ... where a client waits for its answer, and no longer than three seconds */
+};
 
 /* err NULL: what was committed before marker_wait() has come by. Else the message could not be sent. */
 typedef void (*marker_fn)(void *ctx, const struct err *err);
@@ -24,6 +27,7 @@ void marker_free(struct marker *m); /* nobody is called any more. Takes NULL */
 
 /* Never calls fn before it has returned. Those who come while one message is on its way share the next. */
 struct marker_wait *marker_wait(struct marker *m, marker_fn fn, void *ctx);
+struct marker_wait *marker_wait_to_answer(struct marker *m, marker_fn fn, void *ctx);
 void marker_forget(struct marker_wait *w); /* only before fn was called. Takes NULL */
 
 /* The stream begins again, maybe from a server that never had the message. */
