@@ -26,17 +26,22 @@ SETTINGS = ["synchronous_commit = on", "wal_keep_size = 1GB", "hot_standby_feedb
 
 
 class Failover(Scene):
-    """A primary that Busbar reaches by a relay, as by a virtual address; standbys as they are made."""
+    """A primary that Busbar reaches by a relay, as by a virtual address; standbys as they are made. Or, with ``listed``, a standby
+    from the beginning, and both in Busbar's configuration."""
 
-    def __init__(self):
+    def __init__(self, listed=False):
         primary = Postgres(settings=SETTINGS).start()
         self.servers = [primary]
         self.relay = Relay(primary.port)
         database = primary.create_database()
-        super().__init__(primary, database, primary.url(database, port=self.relay.port), may_reset=True)
+        if listed:  # the standby first, which will not do
+            url = primary.url(database, host=f"127.0.0.1:{self.add_standby(primary).port},127.0.0.1")
+        else:
+            url = primary.url(database, port=self.relay.port)
+        super().__init__(primary, database, url, may_reset=True)
 
-    def add_standby(self):
-        standby = self.cluster.standby()
+    def add_standby(self, primary=None):
+        standby = (primary or self.cluster).standby()
         self.servers.append(standby)
         return standby.start()
 
@@ -119,6 +124,27 @@ def failover():
     scene = Failover()
     try:
         yield scene
+    finally:
+        scene.end()
+
+
+def test_both_in_the_url():
+    """host1:port,host2:port: whichever is the primary."""
+    scene = Failover(listed=True)
+    try:
+        standby = scene.servers[1]
+        scene.serve()
+        device = scene.device(ITEMS)
+        write(scene, 3)
+        scene.settle(device)
+        scene.catch_up(standby)
+        scene.fail_over(standby)
+        write(scene, 3)
+        scene.settle(device)
+        assert device.resets == ["BEHIND_WINDOW"]
+        scene.busbar.wait_ready()
+        with scene.busbar.wire() as wire:
+            wire.query("ALTER TABLE items ADD COLUMN after text").ok()
     finally:
         scene.end()
 
