@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The primary dies and a standby takes its place. PostgreSQL 15 has no logical slots on a standby: what was committed around the change
-cannot be had from a slot, so every client is told to load its data anew, once, and ends with what the new primary has. A slot that was
-carried over to the standby spares them that.
+"""The primary dies and a standby takes its place. PostgreSQL 15 has no logical slots on a standby: what was committed around the
+change cannot be had from a slot, so every client is told to load its data anew, once, and ends with what the new primary has. A
+slot that was carried over to the standby spares them that.
 """
 
 import os
@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from harness.device import Device
+from harness.device import RESETTING
 from harness.oracle import Select
 from harness.postgres import Postgres
 from harness.relay import Relay
@@ -26,8 +26,8 @@ SETTINGS = ["synchronous_commit = on", "wal_keep_size = 1GB", "hot_standby_feedb
 
 
 class Failover(Scene):
-    """A primary that Busbar reaches by a relay, as by a virtual address; standbys as they are made. Or, with ``listed``, a standby
-    from the beginning, and both in Busbar's configuration."""
+    """A primary that Busbar reaches by a relay, as by a virtual address; standbys as they are made. Or, with ``listed``, a
+    standby from the beginning, and both in Busbar's configuration."""
 
     def __init__(self, listed=False):
         primary = Postgres(settings=SETTINGS).start()
@@ -56,7 +56,8 @@ class Failover(Scene):
             def late():
                 self.write_one(connection)
                 connection.execute("CHECKPOINT")  # logs the running transactions, from which the slot may begin again
-                return connection.execute("SELECT restart_lsn - '0/0'::pg_lsn > %s FROM pg_replication_slots", [position]).fetchone()[0]
+                begin = "SELECT restart_lsn - '0/0'::pg_lsn FROM pg_replication_slots"
+                return connection.execute(begin).fetchone()[0] > position
 
             wait_until(late, "the slot to begin behind the backup", interval=0.2)
             connection.execute("CHECKPOINT")
@@ -72,8 +73,8 @@ class Failover(Scene):
     def kill_primary(self):
         """No word to anybody: what was not sent is lost."""
         lost = self.cluster.process.pid
-        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(lost)], check=True, capture_output=True, text=True).stdout.split()
-        for pid in [lost, *map(int, children)]:
+        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(lost)], check=True, capture_output=True, text=True)
+        for pid in [lost, *map(int, listed.stdout.split())]:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -97,7 +98,8 @@ class Failover(Scene):
         with standby.connect() as connection:
             connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
             connection.execute("SELECT pg_reload_conf()")
-            wait_until(lambda: not connection.execute("SELECT FROM pg_stat_wal_receiver").fetchall(), "the standby to be alone")
+            receiver = "SELECT FROM pg_stat_wal_receiver"
+            wait_until(lambda: not connection.execute(receiver).fetchall(), "the standby to be alone")
 
     def metric(self, name):
         (line,) = [line for line in get(self.busbar.http_port, "/metrics").text.splitlines() if line.startswith(name + " ")]
@@ -194,7 +196,7 @@ def test_standby_was_behind(failover, megabytes):
     with scene.connect() as connection:
         connection.execute("DELETE FROM items WHERE id = 100001; INSERT INTO items VALUES (1, 1, 'lost')")
         for i in range(megabytes):
-            connection.execute(f"INSERT INTO items SELECT 1000 + {i} * 500 + i, 1, repeat('z', 2000) FROM generate_series(1, 500) i")
+            connection.execute(f"INSERT INTO items SELECT 1000 + {i} * 500 + n, 1, repeat('z', 2000) FROM generate_series(1, 500) n")
         connection.execute("INSERT INTO items VALUES (2, 1, 'lost')")
     scene.pump(device, lambda: ("2",) in device.tables["items"], "what will be lost")
     scene.fail_over(standby)
@@ -299,8 +301,8 @@ def test_during_a_large_transaction(failover):
 
 
 def test_acknowledged_at_the_last_moment(failover):
-    """What a client said of the old log is not kept with the new one, however late it said so: it must not go on at a position that
-    means something else now."""
+    """What a client said of the old log is not kept with the new one, however late it said so: it must not go on at a position
+    that means something else now."""
     scene = failover.serve()
     standby = scene.add_standby()
     scene.catch_up(standby)
@@ -327,7 +329,8 @@ def test_acknowledged_at_the_last_moment(failover):
         scene.busbar.wait_log("sync: ready at .*\n(.*\n)*.*sync: ready at ")
         with scene.connect() as connection:
             while scene.cluster.position() <= int(client.lsn):
-                connection.execute("INSERT INTO groups SELECT i, repeat('z', 2000) FROM generate_series(1000, 2000) i; DELETE FROM groups WHERE id >= 1000")
+                connection.execute("INSERT INTO groups SELECT i, repeat('z', 2000) FROM generate_series(1000, 2000) i;"
+                                   " DELETE FROM groups WHERE id >= 1000")
         again = client.continue_on()
         again.connect()
         again.authenticate()
@@ -336,6 +339,42 @@ def test_acknowledged_at_the_last_moment(failover):
         again.close()
     finally:
         client.close()
+
+
+def test_migration_lost_with_the_primary(failover):
+    """Who has it is refused by name, and goes on when it has been run again."""
+    def migrate():
+        with scene.busbar.wire() as wire:
+            wire.query("BEGIN; CALL electric.migration_version('20990101'); ALTER TABLE items ADD COLUMN later text; COMMIT").ok()
+
+    def come_back():
+        again = client.continue_on()
+        try:
+            again.connect()
+            again.authenticate()
+            with pytest.raises(RpcError) as error:
+                again.resume(schema_version="20990101")
+            return error.value.code
+        finally:
+            again.close()
+
+    scene = failover.serve()
+    standby = scene.add_standby()
+    scene.catch_up(standby)
+    scene.isolate(standby)
+    client = Satellite(scene.busbar.http_port).start()
+    try:
+        client.sync("items")
+        migrate()
+        client.collect(lambda: any(m.version == "20990101" for t in client.transactions for m in t.migrations), "the migration")
+        scene.fail_over(standby)
+        client.wait_closed()
+    finally:
+        client.close()
+    wait_until(lambda: come_back() == "UNKNOWN_SCHEMA_VSN", "the refusal")
+    scene.busbar.wait_ready()
+    migrate()
+    assert come_back() in RESETTING
 
 
 @pytest.mark.parametrize("behind", [False, True])
@@ -365,7 +404,7 @@ def test_slot_carried_over(failover, behind):
 
 
 def test_message_lost_with_the_primary(failover):
-    """A subscription waits for a message in the stream; the one that was written is not on the new primary, so there is another."""
+    """A subscription waits for a message in the stream; the one that was written is not on the new primary: there is another."""
     scene = failover.serve()
     device = scene.device(GROUPS)
     standby = scene.add_standby()

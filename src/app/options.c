@@ -229,7 +229,11 @@ const struct option options[OPTION_COUNT] = {
                  "changes."},
     [OPT_TXN_CACHE_SIZE] = {"ELECTRIC_TXN_CACHE_SIZE", "--electric-txn-cache-size", "SIZE", TYPE_SIZE,
                             GROUP_SYNC, FOR_ALL, .value = "256M", .field = FIELD(txn_cache_size),
-                            .help = "Memory for recent transactions."},
+                            .help =
+                                "Accepted for compatibility, without effect: who is behind reads from the "
+                                "log in BUSBAR_DATA, and the operating system keeps in memory what is "
+                                "read there. ELECTRIC_RESUMABLE_WAL_WINDOW alone decides how far back "
+                                "that reaches."},
     [OPT_FEATURES] =
         {"ELECTRIC_FEATURES", "--electric-features", "FLAGS", TYPE_FEATURES, GROUP_SYNC, FOR_ALL,
          .field = FIELD(features), .empty_is_unset = true,
