@@ -196,7 +196,8 @@ def test_standby_was_behind(failover, megabytes):
     with scene.connect() as connection:
         connection.execute("DELETE FROM items WHERE id = 100001; INSERT INTO items VALUES (1, 1, 'lost')")
         for i in range(megabytes):
-            connection.execute(f"INSERT INTO items SELECT 1000 + {i} * 500 + n, 1, repeat('z', 2000) FROM generate_series(1, 500) n")
+            connection.execute(f"INSERT INTO items SELECT {1000 + i * 500} + n, 1, repeat('z', 2000)"
+                               " FROM generate_series(1, 500) n")
         connection.execute("INSERT INTO items VALUES (2, 1, 'lost')")
     scene.pump(device, lambda: ("2",) in device.tables["items"], "what will be lost")
     scene.fail_over(standby)
