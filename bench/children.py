@@ -63,6 +63,17 @@ def resident_kb(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", status).group(1))
 
 
+class Cpu:
+    """CPU seconds of a way's or a child's process since this was made; 0 for PostgreSQL itself."""
+
+    def __init__(self, whose):
+        self.pid = whose.pid
+        self.before = cpu_seconds(self.pid) if self.pid else 0.0
+
+    def used(self):
+        return cpu_seconds(self.pid) - self.before if self.pid else 0.0
+
+
 class Child:
     """A process of ours, in a session of its own: Ctrl-C reaches only us, and we end it by its id."""
 

@@ -7,22 +7,11 @@ import re
 import subprocess
 import time
 
-from children import cpu_seconds, fail, resident_kb
+from children import Cpu, fail, resident_kb
 from results import turned
 
 COPIES = ("out-wide", "out-narrow", "in-wide", "in-narrow")
 NARROW_BYTES_A_ROW = 97  # of pgbench_accounts, about
-
-
-class Cpu:
-    """CPU seconds of a way's process since it was made; 0 for PostgreSQL itself."""
-
-    def __init__(self, way):
-        self.pid = way.pid
-        self.before = cpu_seconds(self.pid) if self.pid else 0.0
-
-    def used(self):
-        return cpu_seconds(self.pid) - self.before if self.pid else 0.0
 
 
 # --- pgbench ---

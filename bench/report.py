@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tables of docs/benchmarks.md, from the results of a run."""
+"""The proxy's half of docs/benchmarks.md, from the results of a run."""
 
-import pathlib
 import statistics
-import sys
+
+import document
+from document import NOTHING, grid, show, target
 
 PEERS = ("PgBouncer", "HAProxy")
-NOTHING = "–"
 
 HEAD = """\
-# Benchmarks
-
-<!-- Written by `make bench` (bench/run, bench/profile): do not edit. -->
+## The proxy
 
 {machine}; {versions}. Client, proxy and server share the cores; all on the loopback, fsync on. {rounds} interleaved round{rs},
 pgbench runs of {seconds} s on tables of scale {scale}; PgBouncer in session mode, HAProxy in tcp mode with {haproxy_threads}
@@ -21,16 +19,6 @@ Ratios are taken inside a round, between runs that are seconds apart, and the me
 the ways is turned by one place each round. Trust ratios and CPU seconds, not absolute rates. CPU is that of all threads of the
 proxy's process, kernel time included, its logins taken off.
 """
-
-
-def show(value, digits=2):
-    return NOTHING if value is None else f"{value:.{digits}f}"
-
-
-def grid(header, rows):
-    """A Markdown table; the first column is text, the others are numbers."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
 
 
 class Report:
@@ -45,17 +33,6 @@ class Report:
         return self.results.table(part)
 
     # --- targets ---
-
-    def target(self, what, ours, peers, limit, aim, least=False, digits=2, unit=""):
-        """One row. ours is held to the limit as shown: rounded. least: it must be so much at least, else at most."""
-        if ours is None:
-            return []
-        rounded = round(ours, digits)
-        met = rounded >= limit if least else rounded <= limit
-        there = rounded >= aim if least else rounded <= aim
-        bound = f"{'≥' if least else '≤'} {limit}{unit}" + (f" (aim {aim}{unit})" if aim != limit else "")
-        verdict = ("aim met" if there and aim != limit else "met") if met else "**not met**"
-        return [[what, show(ours, digits) + unit, peers, bound, verdict]]
 
     def peers(self, part, field, digits=2, over=statistics.median, **fields):
         """What the peers have there: the median over the cells unless said otherwise."""
@@ -80,9 +57,9 @@ class Report:
         peer = [table.ratio("tps", "PgBouncer", "direct", **cell) for cell in cells]
         own = [table.ratio("tps", self.ours, "direct", **cell) for cell in cells]
         note = f"PgBouncer {show(statistics.median(peer))} of direct, ours {show(statistics.median(own))}"
-        return [*self.target("pgbench: tps, to PgBouncer's (median of all cells)", statistics.median(to_peer), note, 1.0, 1.05,
-                             least=True),
-                *self.target("pgbench: tps, to PgBouncer's (worst cell)", min(to_peer), NOTHING, 1.0, 1.05, least=True)]
+        return [*target("pgbench: tps, to PgBouncer's (median of all cells)", statistics.median(to_peer), note, 1.0, 1.05,
+                        least=True),
+                *target("pgbench: tps, to PgBouncer's (worst cell)", min(to_peer), NOTHING, 1.0, 1.05, least=True)]
 
     def cpu_targets(self):
         rows = [row for row in self.table("pgbench").where(workload="S").rows if row["clients"] >= 8]
@@ -95,7 +72,7 @@ class Report:
         if worst[0] is None:
             return []
         note = ", ".join(f"{peer} {show(value)}" for peer, value in zip(PEERS, worst[1:]))
-        return self.target("CPU for 100k `-S`, 8 clients and more (worst cell)", worst[0], note, 2.0, 1.7, unit=" s")
+        return target("CPU for 100k `-S`, 8 clients and more (worst cell)", worst[0], note, 2.0, 1.7, unit=" s")
 
     def latency_targets(self):
         table = self.table("pgbench").where(workload="S", clients=1)
@@ -104,8 +81,8 @@ class Report:
             return []
         added = {way: max(table.difference("p50", way, "direct", mode=mode) for mode in modes) for way in (self.ours, *PEERS)}
         note = ", ".join(f"{peer} {show(added[peer], 0)}" for peer in PEERS)
-        return self.target("p50 over direct, one client, `-S` (worst mode)", added[self.ours], note, 25, 25, digits=0,
-                           unit=" µs")
+        return target("p50 over direct, one client, `-S` (worst mode)", added[self.ours], note, 25, 25, digits=0,
+                      unit=" µs")
 
     def connect_targets(self):
         table = self.table("connect")
@@ -115,7 +92,7 @@ class Report:
         ratios = {way: statistics.median(table.ratio("tps", way, "direct", clients=n) for n in cells)
                   for way in (self.ours, *PEERS)}
         note = ", ".join(f"{peer} {show(ratios[peer])}" for peer in PEERS)
-        return self.target("a connection each transaction: tps, to direct", ratios[self.ours], note, 0.95, 0.95, least=True)
+        return target("a connection each transaction: tps, to direct", ratios[self.ours], note, 0.95, 0.95, least=True)
 
     def copy_targets(self):
         table = self.table("copy")
@@ -125,33 +102,33 @@ class Report:
             direct = {way: show(table.ratio("rate", way, "direct", operation=operation)) for way in (self.ours, *PEERS)}
             note = "of direct: " + ", ".join(f"{'ours' if way == self.ours else way} {value}" for way, value in direct.items())
             words = "out" if operation.startswith("out") else "in"
-            found += self.target(f"COPY of wide rows {words}: rate, to HAProxy's", ratio, note, 1.0, 1.0, least=True)
-            found += self.target(f"COPY of wide rows {words}: rate, to direct",
-                                 table.ratio("rate", self.ours, "direct", operation=operation), NOTHING, limit,
-                                 aim, least=True)
+            found += target(f"COPY of wide rows {words}: rate, to HAProxy's", ratio, note, 1.0, 1.0, least=True)
+            found += target(f"COPY of wide rows {words}: rate, to direct",
+                            table.ratio("rate", self.ours, "direct", operation=operation), NOTHING, limit,
+                            aim, least=True)
         return found
 
     def cost_targets(self):
         loop, start, share = self.table("loop"), self.table("start"), self.table("share")
-        found = self.target("an idle connection", self.table("idle").median("kb", way=self.ours),
-                            self.peers("idle", "kb", 1), 4, 1, digits=1, unit=" kB")
+        found = target("an idle connection", self.table("idle").median("kb", way=self.ours),
+                       self.peers("idle", "kb", 1), 4, 1, digits=1, unit=" kB")
         looked = share.where(tool="perf", part="src/sql") or share.where(tool="callgrind", part="src/sql")
         if looked:
-            found += self.target("looking at statements, of the proxy's CPU (worst mode)",
-                                 max(row["percent"] for row in looked.rows), NOTHING, 1, 1, unit=" %")
+            found += target("looking at statements, of the proxy's CPU (worst mode)",
+                            max(row["percent"] for row in looked.rows), NOTHING, 1, 1, unit=" %")
         for case in dict.fromkeys(row["case"] for row in loop.rows if row["case"].startswith("1 MB")):
-            found += self.target(f"{case}: longest call", loop.median("longest", way=self.ours, case=case), NOTHING, 50, 50,
-                                 digits=1, unit=" µs")
-        found += self.target("start to ready", start.median("ms", way=self.ours), self.peers("start", "ms", 0), 300, 300,
-                             digits=0, unit=" ms")
-        found += self.target("memory when ready", start.median("mb", way=self.ours), self.peers("start", "mb", 1), 15, 15,
-                             digits=1, unit=" MB")
+            found += target(f"{case}: longest call", loop.median("longest", way=self.ours, case=case), NOTHING, 50, 50,
+                            digits=1, unit=" µs")
+        found += target("start to ready", start.median("ms", way=self.ours), self.peers("start", "ms", 0), 300, 300,
+                        digits=0, unit=" ms")
+        found += target("memory when ready", start.median("mb", way=self.ours), self.peers("start", "mb", 1), 15, 15,
+                        digits=1, unit=" MB")
         return found
 
     def targets(self):
         rows = [*self.throughput_targets(), *self.cpu_targets(), *self.latency_targets(), *self.connect_targets(),
                 *self.copy_targets(), *self.cost_targets()]
-        return "## Targets\n\n" + grid(["What", "Ours", "Peers", "Target", ""], rows).replace("---:", "---") if rows else ""
+        return document.targets(rows)
 
     # --- what was measured ---
 
@@ -166,7 +143,7 @@ class Report:
                          *(show(table.ratio("tps", way, "direct", **cell)) for way in self.proxies),
                          *(show(table.ratio("tps", way, "PgBouncer", **cell)) for way in self.busbars),
                          *(show(table.median("cpu", way=way, **cell)) for way in self.proxies)])
-        return "## pgbench: throughput and CPU\n\n" + grid(header, rows) if rows else ""
+        return "### pgbench: throughput and CPU\n\n" + grid(header, rows) if rows else ""
 
     def latency(self):
         table = self.table("pgbench")
@@ -179,7 +156,7 @@ class Report:
                          *(f"{show(table.median('p50', way=way, **cell), 0)} / {show(table.median('p99', way=way, **cell), 0)}"
                            for way in ways),
                          *(show(table.difference("p50", way, "direct", **cell), 0) for way in self.busbars)])
-        return "## pgbench: latency of a transaction\n\n" + grid(header, rows) if rows else ""
+        return "### pgbench: latency of a transaction\n\n" + grid(header, rows) if rows else ""
 
     def connections(self):
         table = self.table("connect")
@@ -190,7 +167,7 @@ class Report:
             rows.append([f"{clients}, {way}", show(table.median("tps", way=way, **cell), 0),
                          show(table.ratio("tps", way, "direct", **cell)), show(table.median("p50", way=way, **cell), 0),
                          show(table.median("p99", way=way, **cell), 0), cpu])
-        text = ("## A connection for each transaction\n\n`pgbench -S -C`. PgBouncer keeps server connections and starts no"
+        text = ("### A connection for each transaction\n\n`pgbench -S -C`. PgBouncer keeps server connections and starts no"
                 " backend; `direct, trust` is without a password.\n\n")
         return text + grid(["clients, way", "tps", "of direct", "p50 µs", "p99 µs", "CPU ms each"], rows) if rows else ""
 
@@ -201,7 +178,7 @@ class Report:
                  show(table.ratio("rate", way, "HAProxy", operation=operation)),
                  NOTHING if way == "direct" else show(table.median("cpu", operation=operation, way=way))]
                 for (operation,) in table.distinct("operation") for way in ("direct", *self.proxies)]
-        text = (f"## COPY\n\nBy psql. Wide rows are about 1 kB ({self.about['copy_mb']} MB of them), narrow ones those of"
+        text = (f"### COPY\n\nBy psql. Wide rows are about 1 kB ({self.about['copy_mb']} MB of them), narrow ones those of"
                 " `pgbench_accounts` (97 bytes).\n\n")
         return text + grid(["operation, way", "MB/s", "of direct", "of HAProxy", "CPU s/GB"], rows) if rows else ""
 
@@ -210,7 +187,7 @@ class Report:
         rows = [[way, show(table.median("kb", way=way), 1), show(table.median("full_mb", way=way), 1),
                  show(table.median("rate", way=way), 0), show(table.median("cpu", way=way), 2)]
                 for way in self.proxies if table.where(way=way)]
-        text = f"## {self.about['idle']} idle connections\n\nAfter one `SELECT 1` on each, 64 logins at a time.\n\n"
+        text = f"### {self.about['idle']} idle connections\n\nAfter one `SELECT 1` on each, 64 logins at a time.\n\n"
         header = ["way", "kB each", "MB in all", "logins and queries/s", "CPU ms each"]
         return text + grid(header, rows) if rows else ""
 
@@ -220,7 +197,7 @@ class Report:
             show(table.median("longest", way=way, case=case), 3), show(table.median("total", way=way, case=case), 3)))]
             for (case,) in table.distinct("case")]
         header = ["µs", *(f"{way} {what}" for way in self.busbars for what in ("longest call", "all calls"))]
-        text = ("## Time the loop is held\n\nInside the session, without sockets (`bench/session_cost`): of a short statement"
+        text = ("### Time the loop is held\n\nInside the session, without sockets (`bench/session_cost`): of a short statement"
                 " the whole round trip, of a long one each read of 64 kB.\n\n")
         return text + grid(header, rows) if rows else ""
 
@@ -228,7 +205,7 @@ class Report:
         table = self.table("start")
         rows = [[way, show(table.median("ms", way=way), 0), show(table.median("mb", way=way), 1)]
                 for way in self.proxies if table.where(way=way)]
-        text = ("## Start\n\nFrom the start of the process until a client is asked for its password; the database is"
+        text = ("### Start\n\nFrom the start of the process until a client is asked for its password; the database is"
                 " prepared.\n\n")
         return text + grid(["way", "ms", "MB resident"], rows) if rows else ""
 
@@ -237,7 +214,7 @@ class Report:
     def profile(self):
         if not self.results.tables.get("share"):
             return ""
-        return "## Profile\n\n" + self.shares() + self.top("perf") + self.top("callgrind") + self.calls()
+        return "### Profile\n\n" + self.shares() + self.top("perf") + self.top("callgrind") + self.calls()
 
     def shares(self):
         table = self.table("share")
@@ -286,10 +263,5 @@ class Report:
 
 
 def write(results, output):
-    """output: a file, or - for standard output."""
-    text = Report(results).text()
-    if output == "-":
-        sys.stdout.write(text)
-    else:
-        pathlib.Path(output).write_text(text, encoding="utf-8")
-        print(f"bench: {output}", file=sys.stderr)
+    """output: a document, or - for standard output."""
+    document.write(output, "proxy", Report(results).text())

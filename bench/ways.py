@@ -76,6 +76,7 @@ class Way:
 
     def __init__(self, name, port, start=None, user="bench"):
         self.name, self.port, self.user, self.child = name, port, user, None
+        self.http_port = None
         self._start = start
 
     @property
@@ -117,7 +118,7 @@ class Variant:
 
 
 class Stage:
-    """PostgreSQL with pgbench's tables, and the ways to it. A context manager: everything ends with it."""
+    """PostgreSQL with pgbench's tables (none of scale 0), and the ways to it. A context manager: everything ends with it."""
 
     def __init__(self, scale):
         self.scale = scale
@@ -162,10 +163,12 @@ class Stage:
     def run(self, name, *arguments, **kwargs):
         return run(self.program(name), *arguments, env=self.environment(), cwd=self.folder, **kwargs)
 
+    def upstream(self, database="bench"):
+        return f"postgresql://upstream@{HOST}:{self.port}/{database}?sslmode=disable"
+
     def sql(self, *statements, database="bench"):
-        url = f"postgresql://upstream@{HOST}:{self.port}/{database}?sslmode=disable"
         arguments = [part for statement in statements for part in ("-c", statement)]
-        return self.run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", *arguments, url).strip()
+        return self.run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", *arguments, self.upstream(database)).strip()
 
     def write(self, name, text):
         path = os.path.join(self.folder, name)
@@ -184,7 +187,8 @@ class Stage:
                               env=self.environment(), **unprivileged())
         self.postgres.wait_until(self._postgres_answers)
         self.sql("CREATE DATABASE bench", f"CREATE ROLE bench LOGIN SUPERUSER PASSWORD '{PASSWORD}'", database="postgres")
-        self.run("pgbench", "-i", "-q", "-s", str(self.scale), f"postgresql://upstream@{HOST}:{self.port}/bench")
+        if self.scale:
+            self.run("pgbench", "-i", "-q", "-s", str(self.scale), self.upstream())
 
     def _postgres_answers(self):
         done = subprocess.run([self.program("pg_isready"), "-q", "-h", HOST, "-p", str(self.port)], check=False)
@@ -228,11 +232,15 @@ class Stage:
         return Way("HAProxy", free_port(), start)
 
     def busbar(self, variant):
+        http_port = free_port()
+
         def start(port, wrapper):
             environment = self.environment(
-                DATABASE_URL=f"postgresql://upstream@{HOST}:{self.port}/bench?sslmode=disable", PG_PROXY_PASSWORD=PASSWORD,
-                PG_PROXY_PORT=str(port), HTTP_PORT=str(free_port()), AUTH_MODE="insecure", BUSBAR_LISTEN="localhost",
+                DATABASE_URL=self.upstream(), PG_PROXY_PASSWORD=PASSWORD,
+                PG_PROXY_PORT=str(port), HTTP_PORT=str(http_port), AUTH_MODE="insecure", BUSBAR_LISTEN="localhost",
                 LOG_LEVEL="warning", **variant.environment)
             return Child(variant.name, self.folder, *wrapper, variant.path, "serve", env=environment)
 
-        return Way(variant.name, free_port(), start)
+        way = Way(variant.name, free_port(), start)
+        way.http_port = http_port
+        return way
