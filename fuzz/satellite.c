@@ -148,9 +148,11 @@ static void on_subscribe(void *client, const struct sat_subscribe *request, stru
     }
 }
 
-static void on_unsubscribe(void *client, const struct names *ids)
+static void on_unsubscribe(void *client, const struct names *ids, uint32_t call)
 {
-    assert(((struct world *)client)->started && ids->n <= LIMIT_SUBSCRIPTIONS);
+    struct world *w = client;
+    assert(w->started && ids->n <= LIMIT_SUBSCRIPTIONS);
+    sync_session_unsubscribed(w->s, call);
 }
 
 static void on_acked(void *client, const struct sync_ack *ack)

@@ -105,7 +105,6 @@ CHANGES = [
     ("ALTER TABLE items ADD CONSTRAINT positive CHECK (amount > 0)", "constraint positive was added"),
     ("ALTER TABLE items DROP CONSTRAINT items_parent_fkey", "constraint items_parent_fkey was dropped"),
     ("ALTER TABLE items RENAME CONSTRAINT items_parent_fkey TO fk", "constraint items_parent_fkey was renamed to fk"),
-    ("ALTER TABLE items REPLICA IDENTITY DEFAULT", "REPLICA IDENTITY"),
     ("ALTER TABLE items ENABLE ROW LEVEL SECURITY", "row level security"),
     ("ALTER TABLE items ADD COLUMN bad numeric(5, 2)", "column bad was added"),
     ("ALTER TABLE items ADD COLUMN filled text DEFAULT 'x'", "column filled was added"),
@@ -137,6 +136,18 @@ def test_what_clients_cannot_follow(busbar, ledger, change, words):
         wire.query("ALTER TABLE parents ADD COLUMN later text").ok()
         if change.startswith("ALTER"):
             wire.query("ALTER TABLE items ADD COLUMN later text").ok()
+    ledger.consistent()
+
+
+def test_replica_identity_comes_back(busbar, ledger):
+    """It has nothing to do with what the table is to clients."""
+    assert busbar.stop() == 0
+    unseen(ledger, "ALTER TABLE items REPLICA IDENTITY DEFAULT")
+    assert "ALTER TABLE public.items REPLICA IDENTITY FULL" in check(busbar, status=1).stdout
+    busbar.start()
+    assert ledger.execute("SELECT relreplident FROM pg_class WHERE oid = 'items'::regclass").fetchone() == ("f",)
+    look_again(busbar, ledger)
+    check(busbar, status=0)
     ledger.consistent()
 
 

@@ -34,14 +34,14 @@ ROWS = 12000  # of the initial data: more megabytes than stand in sockets
 class Scene:
     """A Busbar, devices, somebody who writes."""
 
-    def __init__(self, cluster, database):
-        self.cluster, self.database = cluster, database
+    def __init__(self, cluster, database, url=None, may_reset=False):
+        self.cluster, self.database, self.may_reset = cluster, database, may_reset
         self.oracle = Oracle({t.name: t for t in (
             Table("groups", {"id": "int4", "name": "text"}, ("id",)),
             Table("items", {"id": "int4", "group_id": "int4", "value": "text"}, ("id",), [ForeignKey(("group_id",), "groups", ("id",))]))})
         self.devices, self.log, self.last = [], [], 100000
         self.writer, self.stopping = None, threading.Event()
-        self.busbar = Busbar(cluster.url(database), dbname=database, LOG_LEVEL="info")
+        self.busbar = Busbar(url or cluster.url(database), dbname=database, LOG_LEVEL="info")
 
     def serve(self):
         self.busbar.start()
@@ -60,7 +60,7 @@ class Scene:
 
     def device(self, *shapes):
         """Connected, its data there; without shapes only connected."""
-        device = Device(self.busbar.http_port, f"d{len(self.devices)}", "u", self.log.append, always=shapes)
+        device = Device(self.busbar.http_port, f"d{len(self.devices)}", "u", self.log.append, always=shapes, may_reset=self.may_reset)
         self.devices.append(device)
         wait_until(device.connect, "a connection")
         self.pump(device, lambda: device.settled, "the data")
@@ -284,6 +284,35 @@ def test_postgres_restarted_at_once(own_scene):
     assert len(other.shapes) == 4
 
 
+def test_coming_back_while_postgres_is_away(own_scene):
+    """Whoever resumes or subscribes meanwhile waits; nobody is sent away for it."""
+    scene = own_scene
+    scene.serve()
+    devices = [scene.device(ITEMS), scene.device(Select("groups"))]
+    with scene.connect() as connection:
+        scene.write_one(connection)
+    scene.settle(devices[0])
+    scene.cluster.stop()
+    wait_until(lambda: reason(scene), "the loss to be noticed")
+    for device in devices:
+        device.drop()
+    for device in devices:
+        assert device.connect()
+    devices[0].subscribe(Select("groups", "this.id > 5"))
+    until = time.monotonic() + 2  # several attempts of each
+    for device in devices:
+        scene.pump(device, lambda: time.monotonic() > until, "the time to pass")
+    assert all(device.online for device in devices)
+    scene.cluster.start()
+    for device in devices:
+        scene.settle(device)
+    with scene.connect() as connection:
+        scene.write_one(connection)
+    for device in devices:
+        scene.settle(device)
+        assert not device.history, "nobody is sent away"
+
+
 def cut(connection):
     """From now on nothing reaches the socket, and the other side gets no answer: as when a cable is pulled (a socket filter that drops all)."""
     drop_all = struct.pack("HBBI", 0x06, 0, 0, 0)
@@ -342,3 +371,44 @@ def test_disk_full_under_the_log(scene, restart):
     finally:
         scene.busbar.kill()
         subprocess.run(["umount", scene.busbar.data], check=True)
+
+
+@pytest.mark.parametrize("where", ["this.group_id = 2", "this.group_id < 3"])
+@pytest.mark.parametrize("change", ["UPDATE items SET group_id = 5 WHERE id = 100001", "DELETE FROM items WHERE id = 100001"])
+def test_replica_identity_taken_away(scene, change, where):
+    """By somebody whom the guard lets: what that hides costs one load, not one at each start or with each change."""
+    scene.may_reset = True
+    scene.serve()
+    with scene.connect() as connection:
+        for _ in range(3):
+            scene.write_one(connection)
+        device, other = scene.device(Select("items", where)), scene.device(Select("groups"))
+        connection.execute("SET busbar.maintenance = 'on'; ALTER TABLE items REPLICA IDENTITY DEFAULT; RESET busbar.maintenance")
+        connection.execute(change)
+        scene.pump(device, lambda: device.resets, "the device to be told to begin anew")
+        scene.settle(device)
+        identity = "SELECT relreplident FROM pg_class WHERE oid = 'items'::regclass"
+        wait_until(lambda: connection.execute(identity).fetchone() == ("f",), "the identity to be FULL")
+        connection.execute(change.replace("100001", "100002"))
+        scene.settle(device)
+        scene.busbar.stop()
+        scene.busbar.start()
+        connection.execute(change.replace("100001", "100003"))
+        scene.pump(device, lambda: not device.online, "the end of the connection")
+        scene.settle(device)
+        scene.settle(other)
+    assert len(device.resets) == 1 and not other.resets
+
+
+def test_replica_identity_put_back(scene):
+    """Nothing was changed in between, so nothing is lost; and it is put back at the start."""
+    scene.serve()
+    with scene.connect() as connection:
+        device = scene.device(ITEMS)
+        scene.busbar.kill()
+        connection.execute("SET busbar.maintenance = 'on'; ALTER TABLE items REPLICA IDENTITY DEFAULT; RESET busbar.maintenance")
+        connection.execute("INSERT INTO items VALUES (1, 1, 'one')")
+        scene.busbar.start()
+        connection.execute("UPDATE items SET value = 'two'")
+        scene.pump(device, lambda: not device.online, "the end of the connection")
+        scene.settle(device)

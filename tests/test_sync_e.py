@@ -433,8 +433,9 @@ def test_90_acknowledged_and_listed(unsubscribed):
     refused(client, "SUBSCRIPTION_NOT_FOUND", subscriptions=[*client.subscriptions, subscription])
 
 
-def test_90_connection_lost_before_the_batch(tree, sql, satellite, cluster, database):
-    """Unsubscribed, answered, and gone before any of it was told: not listed, it gets the batch; listed, it goes on."""
+@pytest.mark.parametrize("killed", [False, True])
+def test_90_connection_lost_before_the_batch(tree, sql, satellite, cluster, database, killed):
+    """Unsubscribed, answered, and gone before any of it was told, by either side: not listed, it gets the batch; listed, it goes on."""
     for listed in (False, True):
         client = satellite(tree).start()
         client.sync("projects")
@@ -442,7 +443,11 @@ def test_90_connection_lost_before_the_batch(tree, sql, satellite, cluster, data
         with cluster.connect(database, autocommit=False) as locker:
             locker.execute("LOCK TABLE comments IN ACCESS EXCLUSIVE MODE")
             client.unsubscribe(subscription)
+            if killed:
+                tree.kill()
             client.drop()
+        if killed:
+            tree.start()
         if not listed:
             del client.subscriptions[subscription]
         again = reconnect(client)

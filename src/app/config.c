@@ -334,16 +334,17 @@ static void make_conninfo(struct config_database *database)
 {
     const struct database_url *url = &database->url;
     struct buf text = BUF_INIT(CONNINFO_LIMIT);
-    char port[8];
-    snprintf(port, sizeof port, "%u", (unsigned)url->port);
     put_conninfo_value(&text, "host", url->host);
-    put_conninfo_value(&text, "port", port);
+    put_conninfo_value(&text, "port", url->port);
     put_conninfo_value(&text, "user", url->user);
     if (url->password) {
         put_conninfo_value(&text, "password", url->password);
     }
     put_conninfo_value(&text, "dbname", url->name);
     put_conninfo_value(&text, "sslmode", database->sslmode);
+    if (url->session_attrs) {
+        put_conninfo_value(&text, "target_session_attrs", url->session_attrs);
+    }
     database->conninfo = mem_strdup(buf_cstr(&text));
     mem_wipe(text.p, text.cap);
     buf_deinit(&text);

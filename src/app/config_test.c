@@ -518,6 +518,10 @@ static void conninfo_is_quoted(void **state)
     assert_no_fault();
     assert_string_equal(fx.config.database.conninfo,
                         "host='::1' port='6' user='a\\'b' password='c\\\\d' dbname='e f' sslmode='require'");
+    READ(FOR_SERVE, USUAL, {OPT_DATABASE_URL, "postgresql://u@a:1,b:2/d"});
+    assert_no_fault();
+    assert_string_equal(fx.config.database.conninfo, "host='a,b' port='1,2' user='u' dbname='d' "
+                                                     "sslmode='require' target_session_attrs='primary'");
 }
 
 static void secrets_do_not_show_in_faults(void **state)

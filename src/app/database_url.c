@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-enum { URL_LIMIT = 8192, QUERY_OPTIONS_LIMIT = 32 };
+enum { URL_LIMIT = 8192, QUERY_OPTIONS_LIMIT = 32, HOSTS_LIMIT = 8 };
 
 static void wipe_text(char **text)
 {
@@ -23,6 +23,7 @@ void database_url_deinit(struct database_url *url)
     wipe_text(&url->user);
     wipe_text(&url->password);
     wipe_text(&url->host);
+    wipe_text(&url->port);
     wipe_text(&url->name);
 }
 
@@ -123,17 +124,43 @@ static int parse_user(struct str authority, size_t at, struct database_url *url,
     return 0;
 }
 
-static int parse_port(struct str port, struct database_url *url, struct buf *fault)
+/* The lists of hosts and of ports while they are made. */
+struct hosts {
+    struct buf names, ports;
+    size_t n;
+    bool has_socket;
+};
+
+static void hosts_deinit(struct hosts *hosts)
+{
+    buf_deinit(&hosts->names);
+    buf_deinit(&hosts->ports);
+}
+
+static int add_port(struct hosts *hosts, struct str port, struct buf *fault)
 {
     uint64_t value = 5432;
     if (port.n && (!str_to_u64(port, UINT16_MAX, &value) || value == 0)) {
         return refuse_value(fault, "has invalid port: ", port);
     }
-    url->port = (uint16_t)value;
+    buf_printf(&hosts->ports, "%s%u", hosts->n ? "," : "", (unsigned)value);
     return 0;
 }
 
-static int parse_host(struct str rest, struct database_url *url, struct buf *fault)
+static int add_name(struct hosts *hosts, struct str host, struct buf *fault)
+{
+    char *name = percent_decode(host);
+    if (!name || strchr(name, ',')) {
+        free(name);
+        return refuse_value(fault, "has invalid host: ", host);
+    }
+    hosts->has_socket |= name[0] == '/';
+    buf_printf(&hosts->names, "%s%s", hosts->n ? "," : "", name);
+    free(name);
+    return 0;
+}
+
+static int parse_host(struct str rest, struct hosts *hosts, struct buf *fault)
 {
     struct str host;
     if (rest.n && rest.p[0] == '[') {
@@ -154,11 +181,33 @@ static int parse_host(struct str rest, struct database_url *url, struct buf *fau
     if (host.n == 0) {
         return refuse(fault, "missing host");
     }
-    url->host = percent_decode(host);
-    if (!url->host || strchr(url->host, ',')) {
-        return refuse_value(fault, "has invalid host: ", host);
+    if (add_name(hosts, host, fault) < 0 || add_port(hosts, rest, fault) < 0) {
+        return -1;
     }
-    return parse_port(rest, url, fault);
+    hosts->n++;
+    return 0;
+}
+
+static int parse_hosts(struct str rest, struct database_url *url, struct buf *fault)
+{
+    CLEANUP(hosts_deinit) struct hosts hosts = {.names = BUF_INIT(URL_LIMIT), .ports = BUF_INIT(URL_LIMIT)};
+    bool more = true;
+    while (more) {
+        more = memchr(rest.p, ',', rest.n) != NULL;
+        if (hosts.n == HOSTS_LIMIT) {
+            return refuse(fault, "has more than %d hosts", HOSTS_LIMIT);
+        }
+        if (parse_host(str_cut(&rest, ','), &hosts, fault) < 0) {
+            return -1;
+        }
+    }
+    if (hosts.has_socket && hosts.n > 1) {
+        return refuse(fault, "names a unix socket and other hosts: only one of them is possible");
+    }
+    url->host = mem_strdup(buf_cstr(&hosts.names));
+    url->port = mem_strdup(buf_cstr(&hosts.ports));
+    url->session_attrs = hosts.n > 1 ? "primary" : NULL;
+    return 0;
 }
 
 /* The last @ ends the user's part: a password with an @ that somebody forgot to encode is then still whole.
@@ -175,7 +224,7 @@ static int parse_authority(struct str authority, struct database_url *url, struc
     if (parse_user(authority, at - 1, url, fault) < 0) {
         return -1;
     }
-    return parse_host((struct str){authority.p + at, authority.n - at}, url, fault);
+    return parse_hosts((struct str){authority.p + at, authority.n - at}, url, fault);
 }
 
 static int parse_sslmode(struct str value, struct database_url *url, struct buf *fault)
@@ -194,6 +243,19 @@ static int parse_sslmode(struct str value, struct database_url *url, struct buf 
                       STR_ARG(value));
     }
     return refuse_value(fault, "has invalid \"sslmode\" value: ", value);
+}
+
+/* Busbar writes. */
+static int parse_session_attrs(struct str value, struct database_url *url, struct buf *fault)
+{
+    static const char *const known[] = {"primary", "read-write"};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        if (str_eq(value, str_c(known[i]))) {
+            url->session_attrs = known[i];
+            return 0;
+        }
+    }
+    return refuse_value(fault, "\"target_session_attrs\" must be primary or read-write, not ", value);
 }
 
 static int compare_names(const void *a, const void *b)
@@ -231,6 +293,10 @@ static int parse_query(struct str query, struct database_url *url, struct buf *f
         }
         if (str_eq(name, STR("sslmode"))) {
             if (parse_sslmode(value, url, fault) < 0) {
+                return -1;
+            }
+        } else if (str_eq(name, STR("target_session_attrs"))) {
+            if (parse_session_attrs(value, url, fault) < 0) {
                 return -1;
             }
         } else if (name.n && n < ARRAY_LEN(unknown)) {
@@ -282,18 +348,29 @@ static void put_encoded(struct buf *out, const char *text)
     }
 }
 
+static void put_hosts(const struct database_url *url, struct buf *out)
+{
+    struct str hosts = str_c(url->host), ports = str_c(url->port);
+    while (hosts.n) {
+        CLEANUP(buf_deinit) struct buf host = BUF_INIT(URL_LIMIT);
+        buf_put_str(&host, str_cut(&hosts, ','));
+        struct str port = str_cut(&ports, ',');
+        if (memchr(host.p, ':', host.n)) {
+            buf_printf(out, "[%s]", buf_cstr(&host));
+        } else {
+            put_encoded(out, buf_cstr(&host));
+        }
+        buf_printf(out, ":%.*s%s", STR_ARG(port), hosts.n ? "," : "");
+    }
+}
+
 void database_url_put_masked(const struct database_url *url, struct buf *out)
 {
-    bool brackets = strchr(url->host, ':') != NULL;
     buf_put_c(out, "postgresql://");
     put_encoded(out, url->user);
     buf_put_c(out, url->password ? ":********@" : "@");
-    if (brackets) {
-        buf_printf(out, "[%s]", url->host);
-    } else {
-        put_encoded(out, url->host);
-    }
-    buf_printf(out, ":%u/", (unsigned)url->port);
+    put_hosts(url, out);
+    buf_put_byte(out, '/');
     put_encoded(out, url->name);
     if (url->sslmode) {
         buf_printf(out, "?sslmode=%s", url->sslmode);

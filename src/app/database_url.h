@@ -2,10 +2,10 @@
 /*
  * DATABASE_URL taken apart.
  *
- *   postgres[ql]://user[:password]@host[:port][/database][?sslmode=MODE]
+ *   postgres[ql]://user[:password]@host[:port][,host[:port]…][/database][?sslmode=MODE][&target_session_attrs=…]
  *
  * user, password, host and database are percent-decoded; an IPv6 host stands in brackets; a host that begins
- * with a slash once decoded is the folder of a unix socket.
+ * with a slash once decoded is the folder of a unix socket, which is then the only one.
  */
 #pragma once
 
@@ -14,10 +14,11 @@
 struct database_url {
     char *user;
     char *password; /* NULL when the URL has none */
-    char *host;     /* name, address, or absolute path of a socket's folder */
+    char *host;     /* names, addresses, with commas between; or absolute path of a socket's folder */
+    char *port;     /* one for each host, with commas between */
     char *name;     /* of the database */
-    uint16_t port;
-    const char *sslmode; /* static text; NULL when the URL has none */
+    const char *session_attrs; /* which of several servers will do; static text; NULL: the only one */
+    const char *sslmode;       /* static text; NULL when the URL has none */
 };
 
 #define DATABASE_URL_INIT \

@@ -12,20 +12,23 @@ static void url_is_taken_apart(void **state)
 {
     static const struct {
         const char *text, *user, *password, *host;
-        unsigned port;
-        const char *name, *sslmode;
+        const char *port, *name, *sslmode, *attrs;
     } cases[] = {
-        {"postgres://u@h", "u", NULL, "h", 5432, "u", NULL},
-        {"postgresql://u:p@h:1/d?sslmode=require", "u", "p", "h", 1, "d", "require"},
-        {"PostgreSQL://u:@h:/", "u", "", "h", 5432, "u", NULL},
-        {"postgres://a%40b:%2F%3A%25@h/x%20y", "a@b", "/:%", "h", 5432, "x y", NULL},
-        {"postgres://u:p@x@h/d", "u", "p@x", "h", 5432, "d", NULL},
-        {"postgres://u:a:b@h/d", "u", "a:b", "h", 5432, "d", NULL},
-        {"postgres://u@[::1]:6543/d", "u", NULL, "::1", 6543, "d", NULL},
-        {"postgres://u@[fe80::1]/d?", "u", NULL, "fe80::1", 5432, "d", NULL},
-        {"postgres://u@%2Fvar%2Frun%2Fpostgresql:5433/d", "u", NULL, "/var/run/postgresql", 5433, "d", NULL},
-        {"postgres://u@h?sslmode=disable&&", "u", NULL, "h", 5432, "u", "disable"},
-        {"  postgres://u@h/d \n", "u", NULL, "h", 5432, "d", NULL},
+        {"postgres://u@h", "u", NULL, "h", "5432", "u", NULL},
+        {"postgresql://u:p@h:1/d?sslmode=require", "u", "p", "h", "1", "d", "require"},
+        {"PostgreSQL://u:@h:/", "u", "", "h", "5432", "u", NULL},
+        {"postgres://a%40b:%2F%3A%25@h/x%20y", "a@b", "/:%", "h", "5432", "x y", NULL},
+        {"postgres://u:p@x@h/d", "u", "p@x", "h", "5432", "d", NULL},
+        {"postgres://u:a:b@h/d", "u", "a:b", "h", "5432", "d", NULL},
+        {"postgres://u@[::1]:6543/d", "u", NULL, "::1", "6543", "d", NULL},
+        {"postgres://u@[fe80::1]/d?", "u", NULL, "fe80::1", "5432", "d", NULL},
+        {"postgres://u@%2Fvar%2Frun%2Fpostgresql:5433/d", "u", NULL, "/var/run/postgresql", "5433", "d",
+         NULL},
+        {"postgres://u@h?sslmode=disable&&", "u", NULL, "h", "5432", "u", "disable"},
+        {"postgres://u@a:1,[::1],c:3/d", "u", NULL, "a,::1,c", "1,5432,3", "d", NULL, "primary"},
+        {"postgres://u@a,b/?target_session_attrs=read-write", "u", NULL, "a,b", "5432,5432", "u", NULL,
+         "read-write"},
+        {"  postgres://u@h/d \n", "u", NULL, "h", "5432", "d", NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct database_url url = DATABASE_URL_INIT;
@@ -39,11 +42,15 @@ static void url_is_taken_apart(void **state)
             assert_string_equal(url.password, cases[i].password);
         }
         assert_string_equal(url.host, cases[i].host);
-        assert_int_equal(url.port, cases[i].port);
+        assert_string_equal(url.port, cases[i].port);
         assert_string_equal(url.name, cases[i].name);
         assert_int_equal(url.sslmode != NULL, cases[i].sslmode != NULL);
         if (url.sslmode) {
             assert_string_equal(url.sslmode, cases[i].sslmode);
+        }
+        assert_int_equal(url.session_attrs != NULL, cases[i].attrs != NULL);
+        if (url.session_attrs) {
+            assert_string_equal(url.session_attrs, cases[i].attrs);
         }
         database_url_deinit(&url);
         database_url_deinit(&url);
@@ -72,7 +79,14 @@ static void faults_are_named(void **state)
          "and two hexadecimal digits"},
         {"postgres://u@/d", "missing host"},
         {"postgres://u@:5432/d", "missing host"},
-        {"postgres://u@h1,h2/d", "has invalid host: \"h1,h2\""},
+        {"postgres://u@h1%2Ch2/d", "has invalid host: \"h1%2Ch2\""},
+        {"postgres://u@h1,/d", "missing host"},
+        {"postgres://u@,h2/d", "missing host"},
+        {"postgres://u@h1,h2:0/d", "has invalid port: \"0\""},
+        {"postgres://u@%2Frun,h2/d", "names a unix socket and other hosts: only one of them is possible"},
+        {"postgres://u@a,b,c,d,e,f,g,h,i/d", "has more than 8 hosts"},
+        {"postgres://u@a,b/d?target_session_attrs=any",
+         "\"target_session_attrs\" must be primary or read-write, not \"any\""},
         {"postgres://u@[::1/d", "has an invalid host: the bracket of the IPv6 address is not closed"},
         {"postgres://u@[::1]x/d", "has an invalid host: only a port may follow the IPv6 address"},
         {"postgres://u@h:0/d", "has invalid port: \"0\""},
@@ -123,6 +137,11 @@ static void password_is_masked(void **state)
                      0);
     database_url_put_masked(&url, &out);
     assert_string_equal(buf_cstr(&out), "postgresql://a%40b:********@[::1]:5432/x%20y?sslmode=prefer");
+    database_url_deinit(&url);
+    buf_reset(&out);
+    assert_int_equal(database_url_parse("postgres://u:p@a,[::1]:2/d", &url, &fault), 0);
+    database_url_put_masked(&url, &out);
+    assert_string_equal(buf_cstr(&out), "postgresql://u:********@a:5432,[::1]:2/d");
     database_url_deinit(&url);
 }
 

@@ -57,7 +57,9 @@ const struct option options[OPTION_COUNT] = {
          .value_note = "required; busbar dev starts a PostgreSQL of its own when it is not set",
          .help = "PostgreSQL to serve: postgresql://user:password@host:port/database?sslmode=require. "
                  "The port is 5432 and the database named like the user unless the URL says otherwise. "
-                 "A host that begins with %2F is the folder of a unix socket.",
+                 "A host that begins with %2F is the folder of a unix socket. Several servers of which one "
+                 "is the "
+                 "primary: host1:port,host2:port.",
          .hint = "Example: postgresql://user:password@localhost:5432/app"},
     [OPT_DATABASE_REQUIRE_SSL] =
         {"DATABASE_REQUIRE_SSL", "--database-require-ssl", NULL, TYPE_BOOL, GROUP_DATABASE,
@@ -227,7 +229,11 @@ const struct option options[OPTION_COUNT] = {
                  "changes."},
     [OPT_TXN_CACHE_SIZE] = {"ELECTRIC_TXN_CACHE_SIZE", "--electric-txn-cache-size", "SIZE", TYPE_SIZE,
                             GROUP_SYNC, FOR_ALL, .value = "256M", .field = FIELD(txn_cache_size),
-                            .help = "Memory for recent transactions."},
+                            .help =
+                                "Accepted for compatibility, without effect: who is behind reads from the "
+                                "log in BUSBAR_DATA, and the operating system keeps in memory what is "
+                                "read there. ELECTRIC_RESUMABLE_WAL_WINDOW alone decides how far back "
+                                "that reaches."},
     [OPT_FEATURES] =
         {"ELECTRIC_FEATURES", "--electric-features", "FLAGS", TYPE_FEATURES, GROUP_SYNC, FOR_ALL,
          .field = FIELD(features), .empty_is_unset = true,

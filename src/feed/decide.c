@@ -43,17 +43,19 @@ static const char *find_gap(const struct feed_facts *f, const struct txlog_ident
     if (log->database != f->identity.database || strcmp(log->slot, f->identity.slot) != 0) {
         return "the database is another one";
     }
+    if (f->server < position || f->forked < position) {
+        return "the database server has lost transactions that the log holds";
+    }
     if (!f->has_slot) {
-        return "the replication slot is gone";
+        return log->timeline == f->identity.timeline
+                   ? "the replication slot is gone"
+                   : "a standby was promoted, and does not have the replication slot";
     }
     if (f->is_lost) {
         return "the replication slot was invalidated: the server no longer has the WAL that it needs";
     }
     if (f->confirmed > position) {
         return "the replication slot has moved on without this log";
-    }
-    if (f->server < position || f->forked < position) {
-        return "the database server has lost transactions that the log holds";
     }
     return NULL;
 }

@@ -67,6 +67,7 @@ static void tell(struct feed *f, struct event *e)
         break;
     case EVENT_RESET:
         f->events->on_reset(f->ctx, e->reason);
+        f->resets++;
         break;
     case EVENT_DONE:
         if (e->done) {
@@ -210,6 +211,7 @@ static void hand_over(void *ctx)
 static void post_put(struct feed *f, struct put *p, feed_done_fn done, void *ctx)
 {
     struct put_order *o = mem_alloc(sizeof *o);
+    p->resets = f->resets;
     p->done = done;
     p->ctx = ctx;
     *o = (struct put_order){f->feeder, p};

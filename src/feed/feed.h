@@ -59,7 +59,8 @@ struct feed_events {
     /* Everything up to here survives whatever happens. */
     void (*on_durable)(void *ctx, lsn_t lsn);
     /* The log has begun anew, for the slot was lost or the database is another one: transactions, history and
-     * states of before are gone (a state put meanwhile may be). Every client is behind the window. */
+     * states of before are gone, and so is what is put before this returns. Every client is behind the
+     * window. */
     void (*on_reset)(void *ctx, const char *reason);
 };
 

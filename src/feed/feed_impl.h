@@ -61,6 +61,7 @@ struct feed {
     atomic_size_t undelivered;
     atomic_bool paused; /* the thread wants to be told when they get fewer */
     struct feed_numbers numbers;
+    uint64_t resets; /* that the owner has been told of */
 };
 
 /* Thread. Takes the event over. */
@@ -71,6 +72,7 @@ struct put {
     struct put *next;
     char kind;
     struct str key, value; /* behind the struct; value.p NULL: to delete */
+    uint64_t resets;       /* that had been told when it was made: a later log does not take it */
     feed_done_fn done;
     void *ctx;
 };

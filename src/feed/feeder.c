@@ -115,16 +115,21 @@ static void tell_ready(struct feeder *f)
     feed_post(f->feed, new_event(EVENT_READY));
 }
 
+static void tell_put(struct feeder *f, struct put *p)
+{
+    struct event *e = new_event(EVENT_DONE);
+    e->done = p->done;
+    e->ctx = p->ctx;
+    feed_post(f->feed, e);
+    put_free(p);
+}
+
 static void tell_done(struct feeder *f, struct put *puts)
 {
     struct put *next;
     for (struct put *p = puts; p; p = next) {
         next = p->next;
-        struct event *e = new_event(EVENT_DONE);
-        e->done = p->done;
-        e->ctx = p->ctx;
-        feed_post(f->feed, e);
-        put_free(p);
+        tell_put(f, p);
     }
 }
 
@@ -283,6 +288,10 @@ static void on_write_ended(void *ctx)
 
 void feeder_put(struct feeder *f, struct put *p)
 {
+    if (p->resets != f->feed->numbers.resets) {
+        tell_put(f, p); /* it says what was with the log of before */
+        return;
+    }
     keep_add_put(&f->keep, p);
     if (f->state != FEED_OPENING) {
         sync_after(f, FEED_SYNC_MS);

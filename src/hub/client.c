@@ -86,6 +86,16 @@ static void free_late_start(struct late_start *late)
     arena_deinit(&arena); /* it is in there */
 }
 
+struct leave {
+    struct leave *next;
+    uint32_t call;
+    struct arena arena;
+    struct str *ids;
+    size_t n;
+};
+
+static void forget_leaves(struct client *c);
+
 /* Leaves everything but the session. */
 static void detach(struct client *c)
 {
@@ -93,6 +103,7 @@ static void detach(struct client *c)
         return;
     }
     forget_late(c);
+    forget_leaves(c);
     if (c->late_start) {
         free_late_start(c->late_start);
     }
@@ -239,6 +250,7 @@ static size_t settle_subscriptions(struct client *c, const struct sync_start *re
             sub->unsubscribed = false; /* it never happened, as the client sees it */
         } else if (sub->unsubscribed && request->lsn <= sub->gone_lsn &&
                    !(request->lsn == sub->gone_lsn && names_contain(request->gone, id))) {
+            sub->leaving = true;
             gone[n++] = id;
         } else {
             client_state_remove(state, id);
@@ -336,7 +348,7 @@ static void start_later(struct client *c, const struct sync_start *request)
     late->request.version = arena_str(&arena, request->version);
     late->arena = arena;
     c->late_start = late;
-    late->wait = marker_wait(c->hub->marker, on_late_start, late);
+    late->wait = marker_wait_to_answer(c->hub->marker, on_late_start, late);
 }
 
 static void start(void *ctx, const struct sync_start *request)
@@ -424,7 +436,7 @@ static void subscribe_later(struct client *c, struct str body)
         late->next->prev = &late->next;
     }
     c->late = late;
-    late->wait = marker_wait(c->hub->marker, on_late, late);
+    late->wait = marker_wait_to_answer(c->hub->marker, on_late, late);
 }
 
 static void subscribe(void *ctx, const struct sat_subscribe *request, struct str body)
@@ -441,23 +453,62 @@ static void subscribe(void *ctx, const struct sat_subscribe *request, struct str
     }
 }
 
-static void unsubscribe(void *ctx, const struct names *ids)
+/* So that whoever kills us cannot make the client keep rows that it has asked to be rid of: it does not name
+ * what it has an answer for. */
+static void unsubscribe(void *ctx, const struct names *ids, uint32_t call)
 {
     struct client *c = ctx;
-    CLEANUP(arena_deinit) struct arena a = ARENA_INIT;
-    struct str *had = arena_alloc_array(&a, ids->n + 1, sizeof *had);
-    size_t n = 0;
+    struct arena arena = ARENA_INIT;
+    struct leave *leave = arena_zalloc(&arena, sizeof *leave);
+    leave->ids = arena_alloc_array(&arena, ids->n + 1, sizeof *leave->ids);
     for (size_t i = 0; c->hub && i < ids->n; i++) {
-        const struct subscription_state *sub = client_state_find(&c->known->state, ids->items[i]);
-        if (!sub || sub->unsubscribed) {
-            continue;
-        }
-        if (!client_cancel_subscribe(c, ids->items[i])) {
-            had[n++] = ids->items[i];
+        struct subscription_state *sub = client_state_find(&c->known->state, ids->items[i]);
+        if (sub && !sub->unsubscribed && !sub->leaving && !client_cancel_subscribe(c, ids->items[i])) {
+            sub->leaving = true;
+            leave->ids[leave->n++] = arena_str(&arena, ids->items[i]);
         }
     }
-    if (n > 0) {
-        client_act(c, ACTION_UNSUBSCRIBE, had, n, 0);
+    if (leave->n == 0) {
+        arena_deinit(&arena);
+        sync_session_unsubscribed(c->session, call);
+        return;
+    }
+    leave->call = call;
+    leave->arena = arena;
+    struct leave **end = &c->leaves;
+    while (*end) {
+        end = &(*end)->next;
+    }
+    *end = leave;
+    known_save(c->known);
+}
+
+static void forget_leaves(struct client *c)
+{
+    while (c->leaves) {
+        struct leave *leave = c->leaves;
+        struct arena arena = leave->arena;
+        c->leaves = leave->next;
+        arena_deinit(&arena); /* it is in there */
+    }
+}
+
+static void answer_leaves(struct client *c)
+{
+    for (struct leave *leave = c->leaves; leave && c->hub; leave = leave->next) {
+        sync_session_unsubscribed(c->session, leave->call);
+        if (c->hub && c->started) {
+            client_act(c, ACTION_UNSUBSCRIBE, leave->ids, leave->n, 0);
+        }
+    }
+    forget_leaves(c);
+}
+
+void client_saved(struct client *c)
+{
+    answer_leaves(c);
+    if (c->waiting_disk) {
+        client_finish_action(c);
     }
 }
 

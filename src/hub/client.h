@@ -45,6 +45,7 @@ struct client {
 
     struct late_start *late_start;          /* a start that waits for the stream to catch up */
     struct late_subscribe *late;            /* subscriptions that wait for the schema to catch up */
+    struct leave *leaves;                   /* unsubscribed, and to be answered when that is on the disk */
     struct action *actions, **actions_tail; /* the first is under way when there is a join */
     struct join *join;
     struct plan *part; /* of the join: what is told */
@@ -69,7 +70,12 @@ void client_forget_subscriptions(struct client *c);
 /* Leaves the hub, for good. */
 void client_end(struct client *c, enum sync_end why);
 
+/* All that is to be kept of it is on the disk. */
+void client_saved(struct client *c);
+
 /* --- client_actions.c --- */
+/* The join that is done waited for the disk alone. */
+void client_finish_action(struct client *c);
 void client_act(struct client *c, enum action_kind kind, const struct str *ids, size_t n, lsn_t position);
 /* Goes on with what was asked for, if it can. */
 void client_go_on(struct client *c);

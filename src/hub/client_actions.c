@@ -219,6 +219,7 @@ static void note_in_state(struct client *c)
         } else if (sub) {
             sub->unsubscribed = true;
             sub->gone_lsn = action->position;
+            sub->leaving = false;
         }
     }
     if (action->n > 0) {
@@ -256,11 +257,9 @@ static void on_ready(void *ctx, struct plan *whole, struct view *view)
     }
 }
 
-void client_saved(struct client *c)
+void client_finish_action(struct client *c)
 {
-    if (c->waiting_disk) {
-        finish_action(c);
-    }
+    finish_action(c);
 }
 
 /* The first action is a subscription of which nothing has been sent: the client goes on without it. */
@@ -480,13 +479,12 @@ static void stop_join(struct client *c)
 static void owe_what_is_gone(struct client *c)
 {
     bool owed = false;
-    for (const struct action *action = c->actions; action; action = action->next) {
-        for (size_t i = 0; action->kind == ACTION_UNSUBSCRIBE && i < action->n; i++) {
-            struct subscription_state *sub = client_state_find(&c->known->state, action->ids[i]);
-            if (sub) {
-                sub->unsubscribed = owed = true;
-                sub->gone_lsn = UINT64_MAX;
-            }
+    for (size_t i = 0; c->known && i < c->known->state.n; i++) {
+        struct subscription_state *sub = &c->known->state.subscriptions[i];
+        if (sub->leaving) {
+            sub->leaving = false;
+            sub->unsubscribed = owed = true;
+            sub->gone_lsn = UINT64_MAX;
         }
     }
     if (owed) {

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/loop.h"
+#include "pg/client.h"
 #include "pg/login.h"
 
 #include <stdio.h>
@@ -171,11 +172,34 @@ static void drop_queue(struct hub *hub, lsn_t up_to)
 
 /* --- the feed --- */
 
+static void on_old_rows_back(void *ctx, const struct pg_result *result)
+{
+    (void)ctx;
+    if (!result->ok) {
+        log_warning(NULL, "sync: REPLICA IDENTITY FULL cannot be put back: %s", result->err.msg);
+    }
+}
+
+/* What was changed without its old row costs those who see the table their data: no more of it. Who holds the
+ * table is not waited for, as others wait for this connection. */
+static void put_old_rows_back(const struct hub *hub, const struct relation *r)
+{
+    log_warning(NULL, "sync: table %.*s.%.*s has lost its REPLICA IDENTITY FULL, it is put back",
+                STR_ARG(r->schema), STR_ARG(r->name));
+    pg_client_query(hub->options.client,
+                    "SELECT pg_catalog.set_config('lock_timeout', '1s', true), busbar.publish_all()", NULL, 0,
+                    on_old_rows_back, NULL);
+}
+
 static void on_batch(void *ctx, const struct feed_batch *batch)
 {
     struct hub *hub = ctx;
     for (size_t i = 0; i < batch->relations_n; i++) {
-        relations_put(&hub->past.relations, relation_copy(batch->relations[i]));
+        const struct relation *r = batch->relations[i];
+        relations_put(&hub->past.relations, relation_copy(r));
+        if (r->replica_identity != 'f' && !str_eq(r->schema, STR("busbar"))) {
+            put_old_rows_back(hub, r);
+        }
     }
     for (size_t i = 0; i < batch->n; i++) {
         enqueue(hub, batch->txns[i]);
@@ -236,6 +260,7 @@ static void on_ready(void *ctx)
     hub->ready = true;
     hub->trouble[0] = '\0';
     drain(hub);
+    marker_send_again(hub->marker);
     log_info(NULL, "sync: ready at " LSN_FMT " migrations=%zu", LSN_ARG(hub->position),
              versions_count(hub->versions));
     tell_change(hub);
@@ -307,7 +332,7 @@ struct hub *hub_new(struct loop *loop, const struct hub_options *options)
     hub->versions = versions_new();
     hub->encoder = encoder_new();
     hub->routes = routes_new();
-    hub->marker = marker_new(options->client);
+    hub->marker = marker_new(loop, options->client);
     hub->reads = reads_new(loop, &params, &hub->past, hub->marker, options->client);
     hub->saver = timer_new(loop, on_save_time, hub);
     hub->settler = timer_new(loop, on_settle_time, hub);

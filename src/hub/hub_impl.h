@@ -46,8 +46,6 @@ struct flow *hub_live_flow(const struct hub *hub, struct str key);
 int txn_facts_read(const struct relations *relations, struct str record, struct txn_facts *out_facts,
                    struct err *err);
 
-void client_saved(struct client *c);
-
 /* The need of a view, as a query of a read. */
 static inline void read_need(struct read *r, const struct forest *forest, struct str user,
                              const struct view_need *need)

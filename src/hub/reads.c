@@ -16,9 +16,10 @@
 #include <stdlib.h>
 
 enum {
-    TAKES = 1000,                   /* snapshots, until one misses nothing */
-    TAKES_AT_ONCE = 3,              /* ... without a pause: the rest are TAKE_MS apart */
-    TAKE_MS = 10,                   /* who commits may lose its processor in between, or wait for a standby */
+    TAKES = 1000,      /* snapshots, until one misses nothing */
+    TAKES_AT_ONCE = 3, /* ... without a pause: the rest are TAKE_MS apart */
+    TAKE_MS = 10,      /* who commits may lose its processor in between, or wait for a standby */
+    CONNECT_AGAIN_MS = 500,
     NOTED_A_TURN = 8 * 1024 * 1024, /* bytes of the log in one turn of the loop */
     QUERY_TEXT = 64 * 1024 * 1024,
     /* A snapshot that is held for longer keeps vacuum from its work; with others waiting for the connection,
@@ -142,20 +143,22 @@ static void on_marked(void *ctx, const struct err *err)
     note_more(r);
 }
 
-static void take_again(void *ctx)
+static void on_pause_end(void *ctx)
 {
     struct read *r = ctx;
     if (r->state == TAKING) {
         pg_snapshot_take(r->conn);
+    } else if (r->state == WAITING) {
+        reads_enter(r);
     }
 }
 
-static void take_after_pause(struct read *r)
+static void pause_for(struct read *r, uint64_t ms)
 {
     if (!r->pause) {
-        r->pause = timer_new(r->pool->loop, take_again, r);
+        r->pause = timer_new(r->pool->loop, on_pause_end, r);
     }
-    timer_start(r->pause, TAKE_MS);
+    timer_start(r->pause, ms);
 }
 
 static void on_taken(void *ctx, const char *visible)
@@ -175,7 +178,7 @@ static void on_taken(void *ctx, const char *visible)
     } else if (++r->takes < TAKES_AT_ONCE) {
         pg_snapshot_take(r->conn);
     } else if (r->takes < TAKES) {
-        take_after_pause(r);
+        pause_for(r, TAKE_MS);
     } else {
         fail_text(r, READ_LOST, "transactions that were committed do not become visible");
     }
@@ -261,7 +264,15 @@ static void on_copied(void *ctx)
 static void on_snapshot_failed(void *ctx, const struct err *err, bool lost)
 {
     struct read *r = ctx;
+    bool had_nothing = r->state == TAKING;
     reads_lose(r);
+    if (lost && had_nothing && loop_now_ms(r->pool->loop) - r->since_ms < READS_WAIT_MS) {
+        reads_leave(r);
+        r->state = WAITING;
+        pause_for(r, CONNECT_AGAIN_MS);
+        reads_begin(r->pool);
+        return;
+    }
     read_fail(r, lost ? READ_LOST : READ_REFUSED, err);
 }
 
@@ -358,6 +369,7 @@ struct read *read_start(struct reads *rs, lsn_t position, const struct table *co
     if (n > 0) {
         query_lock(tables, n, &r->lock);
     }
+    r->since_ms = loop_now_ms(rs->loop);
     reads_enter(r);
     return r;
 }

@@ -21,6 +21,7 @@ struct read;
 enum {
     /* To the database, at work; LIMIT_READ_CONNECTIONS with those that wait for clients. */
     READS_CONNECTIONS = 4,
+    READS_WAIT_MS = 30000,             /* for a connection, with which nothing has been read yet */
     READS_OVERLAY = 256 * 1024 * 1024, /* bytes of rows that were changed since the position, in one read */
 };
 

@@ -15,6 +15,7 @@ struct read {
     const struct read_events *events;
     void *ctx;
     enum read_state state;
+    uint64_t since_ms;
     uint64_t ready_ms; /* since when, and what was noted then */
     size_t ready_bytes;
     lsn_t position, noted; /* noted: the overlay has everything up to here */

@@ -105,6 +105,7 @@ void reads_begin(struct reads *rs)
 void reads_enter(struct read *r)
 {
     struct reads *rs = r->pool;
+    r->next = NULL;
     r->prev = rs->waiting_tail;
     *rs->waiting_tail = r;
     rs->waiting_tail = &r->next;

@@ -322,7 +322,8 @@ static int follow_change(struct routes *rs, const struct change *change, const s
         return 0;
     }
     tell(t->all, fn, ctx);
-    if (change->kind == CHANGE_TRUNCATE) {
+    bool lacks_old = (change->kind == CHANGE_UPDATE || change->kind == CHANGE_DELETE) && !change->old.columns;
+    if (change->kind == CHANGE_TRUNCATE || lacks_old) {
         tell_everyone(t, fn, ctx);
     }
     if (!t->columns) {

@@ -64,8 +64,9 @@ static void on_target(void *ctx, void *target)
     }
 }
 
-/* old and new: the second column's values; NULL: no such row. */
-static const char *follow(struct bench *b, uint32_t relation, size_t column, const char *old, const char *new)
+/* old and new: that column's values; NULL: no such row. */
+static const char *change(struct bench *b, enum change_kind kind, uint32_t relation, size_t column,
+                          const char *old, const char *new)
 {
     struct buf text = BUF_INIT(TXN_MAX);
     struct err err;
@@ -79,13 +80,18 @@ static const char *follow(struct bench *b, uint32_t relation, size_t column, con
         row[i][column] = (struct value){v, v ? (uint32_t)strlen(v) : 0};
     }
     txn_begin(&text);
-    txn_add_row(&text, old ? new ? CHANGE_UPDATE : CHANGE_DELETE : CHANGE_INSERT, relation, row[0],
-                old ? 3 : 0, row[1], new ? 3 : 0);
+    txn_add_row(&text, kind, relation, row[0], old ? 3 : 0, row[1], new ? 3 : 0);
     txn_end(&text, &(struct txn_head){.end_lsn = 1});
     b->told[0] = '\0';
     assert_int_equal(routes_follow(b->routes, buf_str(&text), &b->relations, on_target, b, &err), 0);
     buf_deinit(&text);
     return b->told;
+}
+
+static const char *follow(struct bench *b, uint32_t relation, size_t column, const char *old, const char *new)
+{
+    enum change_kind kind = old ? new ? CHANGE_UPDATE : CHANGE_DELETE : CHANGE_INSERT;
+    return change(b, kind, relation, column, old, new);
 }
 
 static void by_table_and_by_value(void **state)
@@ -131,11 +137,29 @@ static void by_user(void **state)
     teardown(&b);
 }
 
+/* Whose it was cannot be seen. */
+static void a_change_without_its_old_row_concerns_everyone(void **state)
+{
+    (void)state;
+    struct bench b;
+    setup(&b);
+    struct route *one = route(&b, "logs", "this.level = 1", "u", "A"),
+                 *two = route(&b, "logs", "this.level = 2", "u", "B"),
+                 *other = route(&b, "users", "this.name = 'x'", "u", "C");
+    assert_string_equal(change(&b, CHANGE_UPDATE, 1, 1, NULL, "2"), "AB");
+    assert_string_equal(change(&b, CHANGE_DELETE, 1, 1, NULL, NULL), "AB");
+    route_free(one);
+    route_free(two);
+    route_free(other);
+    teardown(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_table_and_by_value),
         cmocka_unit_test(by_user),
+        cmocka_unit_test(a_change_without_its_old_row_concerns_everyone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

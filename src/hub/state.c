@@ -73,8 +73,8 @@ void client_state_encode(const struct client_state *s, struct buf *out)
         subs[i].id = from->id;
         subs[i].request = (ProtobufCBinaryData){from->request_n, (uint8_t *)from->request};
         subs[i].lsn = from->lsn;
-        subs[i].unsubscribed = from->unsubscribed;
-        subs[i].gone_lsn = from->gone_lsn;
+        subs[i].unsubscribed = from->unsubscribed || from->leaving;
+        subs[i].gone_lsn = from->leaving ? UINT64_MAX : from->gone_lsn;
         list[i] = &subs[i];
     }
     busbar__state__client__init(&message);

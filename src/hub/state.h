@@ -15,6 +15,7 @@ struct subscription_state {
     lsn_t lsn; /* 0: its data has not been sent whole */
     bool unsubscribed;
     lsn_t gone_lsn; /* UINT64_MAX: the client is yet to be told */
+    bool leaving;   /* to be unsubscribed, which is kept as if it were, and the client yet to be told */
 };
 
 struct client_state {

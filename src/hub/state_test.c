@@ -31,6 +31,16 @@ static void comes_back_whole(void **state)
     assert_memory_equal(client_state_find(&back, STR("one"))->request, "a\0b", 3);
     assert_true(client_state_find(&back, STR("two"))->unsubscribed);
     assert_int_equal(client_state_find(&back, STR("two"))->gone_lsn, UINT64_MAX);
+    client_state_deinit(&back);
+    two->leaving = true;
+    two->unsubscribed = false;
+    two->gone_lsn = 0;
+    buf_reset(&b);
+    client_state_encode(&s, &b);
+    assert_int_equal(client_state_decode(buf_str(&b), &back, &err), 0);
+    assert_true(client_state_find(&back, STR("two"))->unsubscribed);
+    assert_int_equal(client_state_find(&back, STR("two"))->gone_lsn, UINT64_MAX);
+    assert_false(client_state_find(&back, STR("two"))->leaving);
     client_state_remove(&back, STR("one"));
     client_state_remove(&back, STR("never"));
     assert_null(client_state_find(&back, STR("one")));

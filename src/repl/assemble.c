@@ -441,7 +441,7 @@ static size_t held_now(const struct assemble *a)
 }
 
 /* The new row's values that the update left alone are those of the old row, which has them all when it is
- * whole. Our own tables are read for what is inserted into them, and have no full identity. */
+ * whole. Our own tables are read for what is inserted into them, and need none. */
 static int fill_unchanged(const struct relation *r, struct pgoutput_row *row, struct err *err)
 {
     for (uint32_t i = 0; i < row->new_n; i++) {
@@ -478,8 +478,11 @@ static int on_row(struct assemble *a, struct pgoutput_message *m, struct err *er
     if (fill_unchanged(r, row, err) < 0) {
         return -1;
     }
+    /* A row whose key alone is known must not pass for one whose other columns are NULL. */
+    bool has_old = row->old_kind == 'O' || (row->old_kind == 'K' && str_eq(r->schema, STR("busbar")));
     size_t held = held_now(a);
-    txn_add_row(target(a), kinds[m->kind], r->id, row->old, row->old_n, row->new, row->new_n);
+    txn_add_row(target(a), kinds[m->kind], r->id, has_old ? row->old : NULL, has_old ? row->old_n : 0,
+                row->new, row->new_n);
     return written(a, m->xid, false, held, err);
 }
 

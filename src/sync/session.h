@@ -93,8 +93,9 @@ struct sync_service {
      * until this returns.
      */
     void (*subscribe)(void *client, const struct sat_subscribe *request, struct str body);
-    /* The client has its answer already. Ids that are not known are to be ignored. */
-    void (*unsubscribe)(void *client, const struct names *ids);
+    /* Answered by sync_session_unsubscribed(), once, and only after that may what it means follow. Ids that
+     * are not known are to be ignored. Borrowed until this returns. */
+    void (*unsubscribe)(void *client, const struct names *ids, uint32_t call);
 
     /* From sync_session_started() on, and after stop(), too. */
     void (*acked)(void *client, const struct sync_ack *ack);
@@ -157,6 +158,7 @@ enum sync_subscribe_outcome {
 
 void sync_session_subscribed(struct sync_session *s, struct str id, enum sync_subscribe_outcome outcome,
                              const struct sat_shape_fault *faults, size_t n);
+void sync_session_unsubscribed(struct sync_session *s, uint32_t call);
 /* The data of a subscription will not come after all; the id is free again. */
 void sync_session_subscription_failed(struct sync_session *s, struct str id);
 

@@ -406,9 +406,17 @@ static void on_unsubscribe(struct sync_session *s, const struct sat_call *call)
     for (size_t i = 0; i < ids.n; i++) {
         drop_subscription(s, ids.items[i]);
     }
-    answer_empty(s, call);
     if (s->state == SYNC_REPLICATING) {
-        s->service->unsubscribe(s->client, &ids);
+        s->service->unsubscribe(s->client, &ids, call->id);
+    } else {
+        answer_empty(s, call);
+    }
+}
+
+void sync_session_unsubscribed(struct sync_session *s, uint32_t call)
+{
+    if (s->state != SYNC_ENDED) {
+        answer_empty(s, &(struct sat_call){.method = STR("unsubscribe"), .id = call});
     }
 }
 

@@ -264,9 +264,10 @@ static inline void service_subscribe(void *client, const struct sat_subscribe *r
     }
 }
 
-static inline void service_unsubscribe(void *client, const struct names *ids)
+static inline void service_unsubscribe(void *client, const struct names *ids, uint32_t call)
 {
     struct talk *t = client;
+    sync_session_unsubscribed(t->s, call);
     say(t, "(unsubscribe");
     for (size_t i = 0; i < ids->n; i++) {
         buf_printf(&t->said, " %.*s", STR_ARG(ids->items[i]));

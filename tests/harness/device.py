@@ -12,13 +12,17 @@ from .token import unsigned
 
 # What sends a client away to come back. Anything else would stop the published one, or cost it its data.
 PASSING = ("REPLICATION_FAILED",)
+# What makes the published one empty its tables and subscribe again.
+RESETTING = ("BEHIND_WINDOW", "INVALID_POSITION", "SUBSCRIPTION_NOT_FOUND")
 
 
 class Device:
-    """One client. ``shapes``: what it has asked for and not given up: id → list of Select. ``events`` takes a line for what happens."""
+    """One client. ``shapes``: what it has asked for and not given up: id → list of Select. ``events`` takes a line for what happens.
+    One that ``may_reset`` begins anew when it is told to; ``resets`` are the codes."""
 
-    def __init__(self, port, name, user, events, always=()):
+    def __init__(self, port, name, user, events, always=(), may_reset=False):
         self.name, self.user, self.events = name, user, events
+        self.may_reset, self.resets = may_reset, []
         self.satellite = Satellite(port)
         self.shapes = {}    # its data is there
         self.wanted = [list(always)] if always else []  # to be asked for when there is a connection
@@ -52,6 +56,8 @@ class Device:
         except (Refused, Closed, OSError, EOFError, InvalidHandshake):
             return self._not_now()
         except RpcError as error:
+            if self.may_reset and error.code in RESETTING:
+                return self._reset(error)
             assert error.code in PASSING, f"{self.name} cannot come back at {satellite.lsn}: {error}"
             return self._not_now()
         self.online = True
@@ -62,6 +68,16 @@ class Device:
     def _not_now(self):
         self.satellite.close()
         self._look()  # what came before that was applied
+        return False
+
+    def _reset(self, error):
+        """As the published client: what it has goes, what it asks for stays."""
+        self.say(f"begins anew: {error}")
+        self.resets.append(error.code)
+        self.satellite.close()
+        self.satellite = Satellite(self.satellite.port, self.satellite.client_id)
+        self.wanted += self.shapes.values()
+        self.shapes, self.leaving, self.seen = {}, {}, 0
         return False
 
     def _ask_again(self):

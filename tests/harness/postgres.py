@@ -98,6 +98,18 @@ class Postgres:
             conf.write(f"port = {other.port}\nunix_socket_directories = '{other.folder}'\n")
         return other
 
+    def promote(self):
+        """Makes a standby the primary."""
+        with self.connect() as conn:
+            assert conn.execute("SELECT pg_promote(true, 60)").fetchone()[0], "promoted"
+
+    def position(self):
+        """Where the WAL is that has been replayed, or written: a number."""
+        with self.connect() as conn:
+            (position,) = conn.execute("SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END"
+                                       " - '0/0'::pg_lsn").fetchone()
+            return int(position)
+
     def take_certificate(self, certificate, key):
         """Puts copies beside the data folder, as server.crt and server.key, that the server may read."""
         for source, name in ((certificate, "server.crt"), (key, "server.key")):
