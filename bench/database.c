@@ -78,11 +78,12 @@ void writer_commit(struct writer *w)
 
 void writer_commit_many(struct writer *w, unsigned n)
 {
-    char sql[300];
+    char sql[500];
+    unsigned long long last = w->next + n - 1;
     snprintf(sql, sizeof sql,
-             "DO $$ BEGIN FOR i IN %llu..%llu LOOP INSERT INTO %s VALUES (i, repeat('x', %u)); COMMIT; END "
-             "LOOP; END $$",
-             w->next, w->next + n - 1, w->table, w->body);
+             "DO $$ BEGIN FOR i IN %llu..%llu LOOP INSERT INTO %s VALUES (i, repeat('x', %u));"
+             " PERFORM set_config('synchronous_commit', 'on', true) WHERE i = %llu; COMMIT; END LOOP; END $$",
+             w->next, last, w->table, w->body, last);
     w->next += n;
     run(w->conn, "SET synchronous_commit = off");
     if (!PQsendQuery(w->conn, sql) || PQflush(w->conn) != 0) {

@@ -13,7 +13,7 @@ from document import NOTHING, grid, show, target
 ONE, SIXTEEN = "broadcast, 1 per send", "broadcast, 16 per send"
 TOGETHER = {ONE: 1, SIXTEEN: 16}
 OPTIONS = {"subscribers": (1000, 1000, "of the one shape"), "burst": (2000, 500, "transactions of a burst"),
-           "single": (300, 50, "transactions, one at a time"), "body": (100, 100, "bytes of a row's text")}
+           "single": (300, 50, "transactions, one at a time"), "body": (900, 900, "bytes of a row's text")}
 SINGLE_FIELDS = ("p50", "p99", "spread_p50", "spread_p99")
 
 
