@@ -85,8 +85,8 @@ def measure_phase(bench, turn, name, phase):
 
 
 def measure(bench, turn):
-    for phase in phases(bench.options):
-        for name in bench.turned(turn):
+    for name in bench.turned(turn):
+        for phase in phases(bench.options):
             measure_phase(bench, turn, name, phase)
 
 
