@@ -28,7 +28,8 @@ def fan_out(bench, kind, way, subscribers, messages):
     """What the program prints, and CPU seconds of the server meanwhile. way: a Busbar, or the broadcaster's port."""
     how = ("service", way.http_port) if hasattr(way, "http_port") else ("plain", way.port)
     table = "fan" if how[0] == "service" else "fan_bare"
-    with bench.running("fan_out", kind, *how, subscribers, messages, bench.stage.upstream(), table, bench.options.body) as clients:
+    database = (bench.stage.upstream(), table, bench.options.body)
+    with bench.running("fan_out", kind, *how, subscribers, messages, *database) as clients:
         if clients.stdout.readline() != "ready\n":
             fail("the subscribers did not get ready")
         cpu = Cpu(way)
@@ -71,18 +72,19 @@ def targets(results, ours):
     beside = ", ".join(f"{name}: {show(burst.median('rate', way=name) / 1e6)}" for name in TOGETHER if burst.where(way=name))
     rate = burst.median("rate", way=ours)
     last = f"{show(single.median('p50', way=ONE), 0)} µs, ours {show(single.median('p50', way=ours), 0)}" if single else NOTHING
-    return [*target(f"million deliveries a second to {n} subscribers, changes queued", rate and rate / 1e6, beside, 1.0, least=True),
+    return [*target(f"million deliveries a second to {n} subscribers, changes queued", rate and rate / 1e6, beside, 1.0,
+                    least=True),
             *target(f"one change: the last of {n} has it, to the limit's time (p50)", single.ratio("p50", ours, ONE), last, 1.2)]
 
 
 def section(results, ways):
     about, burst, single = results.about, results.table("sync_burst"), results.table("sync_single")
-    rows = [[way, show(burst.median("rate", way=way), 0), show(burst.ratio("rate", way, ONE)), show(burst.ratio("rate", way, SIXTEEN)),
+    rows = [[way, show(burst.median("rate", way=way), 0), *(show(burst.ratio("rate", way, name)) for name in TOGETHER),
              show(burst.median("mb", way=way), 0), show(burst.median("cpu", way=way)), show(burst.median("clients_cpu", way=way))]
             for way in (*ways, *TOGETHER) if burst.where(way=way)]
-    text = (f"### Fan-out to {about['subscribers']} subscribers\n\nAll of one shape, in one process, which commits as well; frames of"
-            f" {about['frame']} bytes. {about['burst']} transactions as fast as PostgreSQL takes them; clients acknowledge every"
-            " twentieth transaction, the broadcaster's nothing.\n\n")
+    text = (f"### Fan-out to {about['subscribers']} subscribers\n\nAll of one shape, in one process, which commits as well;"
+            f" frames of {about['frame']} bytes. {about['burst']} transactions as fast as PostgreSQL takes them; clients"
+            " acknowledge every twentieth transaction, the broadcaster's nothing.\n\n")
     header = ["burst", "deliveries/s", f"to {ONE}", f"to {SIXTEEN}", "MB/s", "server CPU s/million", "clients CPU s/million"]
     last = [[way, *(show(single.median(field, way=way), 0) for field in SINGLE_FIELDS), show(single.ratio("p50", way, ONE)),
              show(single.median("cpu", way=way))] for way in (*ways, ONE) if single.where(way=way)]

@@ -17,7 +17,8 @@ def setup(bench, way):
 
 def run_program(bench, table, *reader):
     options = bench.options
-    out = bench.output("sync_latency", bench.stage.upstream(), table, BODY, options.latency_commits, options.latency_pause, *reader)
+    out = bench.output("sync_latency", bench.stage.upstream(), table, BODY, options.latency_commits, options.latency_pause,
+                       *reader)
     p50, p90, p99, longest, commit, *_ = map(float, out.split())
     return {"p50": p50, "p90": p90, "p99": p99, "longest": longest, "commit": commit}
 
@@ -44,6 +45,7 @@ def section(results, ways):
     table = results.table("sync_latency")
     rows = [[way, *(show(table.median(field, way=way), 0) for field in ("p50", "p90", "p99", "longest", "commit")),
              show(table.difference("p50", way, LIMIT), 0)] for way in (*ways, LIMIT) if table.where(way=way)]
-    text = ("### Latency\n\nOne transaction of one row at a time, one subscriber: from the acknowledgement of the commit until the"
-            " subscriber's process has the transaction. The bare reader takes it from a slot of its own, nothing between.\n\n")
+    text = ("### Latency\n\nOne transaction of one row at a time, one subscriber: from the acknowledgement of the commit until"
+            " the subscriber's process has the transaction. The bare reader takes it from a slot of its own, nothing"
+            " between.\n\n")
     return text + grid(["µs", "p50", "p90", "p99", "longest", "the commit itself, p50", "p50 − limit"], rows) if rows else ""

@@ -41,7 +41,7 @@ def section(results, ways):
              show(table.median("mb", way=way) * 1024 / results.about["idle_clients"], 1),
              show(table.median("seconds", way=way)), show(table.median("cpu", way=way))]
             for way in ways if table.where(way=way)]
-    text = (f"### {results.about['idle_clients']} idle clients\n\nAll subscribed to the same table, of {results.about['idle_rows']}"
-            " rows; 64 log in at a time.\n\n")
+    text = (f"### {results.about['idle_clients']} idle clients\n\nAll subscribed to the same table, of"
+            f" {results.about['idle_rows']} rows; 64 log in at a time.\n\n")
     header = ["way", "MB before", "MB for all", "kB each", "seconds until all have their rows", "CPU ms each"]
     return text + grid(header, rows) if rows else ""

@@ -150,7 +150,12 @@ int feed_new(struct loop *loop, const struct feed_options *options, const struct
         destroy(f);
         return -1;
     }
-    f->feeder = feeder_new(f, loop_thread_loop(f->thread), options);
+    if (feeder_new(f, loop_thread_loop(f->thread), options, &f->feeder, err) < 0) {
+        loop_thread_stop(f->thread);
+        loop_thread_free(f->thread);
+        destroy(f);
+        return -1;
+    }
     loop_post(loop_thread_loop(f->thread), start_thread, f->feeder);
     *out_feed = f;
     return 0;

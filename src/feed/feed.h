@@ -23,6 +23,8 @@ enum {
     FEED_SLOT = 64,                         /* bytes of a slot's name, with NUL */
     FEED_BATCH_BYTES = 1024 * 1024,         /* of transactions in one batch, and one more */
     FEED_UNDELIVERED = 64 * 1024 * 1024,    /* bytes the owner has not taken, at which reading stops */
+    FEED_TURNS_A_MS = 4,                    /* batches at once; then what comes is taken together … */
+    FEED_REST_MS = 1,                       /* … so long after */
     FEED_SYNC_BYTES = 8 * 1024 * 1024,      /* unsynced bytes at which the log is synced at once; else: */
     FEED_SYNC_MS = 2,                       /* so long after the first of them */
     FEED_POSITION_BYTES = 16 * 1024 * 1024, /* of WAL that holds nothing for us, confirmed at once; else: */
@@ -65,7 +67,7 @@ struct feed_events {
  * opened is a reason to be down, and is tried again: the busbar before us may be about to end. */
 MUST_USE int feed_new(struct loop *loop, const struct feed_options *options, const struct feed_events *events,
                       void *ctx, struct feed **out_feed, struct err *err);
-/* Syncs what has come and closes. Waits for the thread: at most the time of one write of the log.
+/* Syncs what has come and closes. Waits for the thread: at most the time of two writes of the log.
  * No callback comes afterwards; no reader of the log may be open. Takes NULL. */
 void feed_free(struct feed *f);
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One replication connection after the other; how each comes to stream stands in `moves` below. Everything
- * runs on the loop of the thread; writing the log blocks it, which is what it has a thread of its own for.
+ * runs on the loop of the thread, and sometimes waits for the disk there.
  *
  * A transaction goes two ways as it comes: into the batch, which is posted to the owner at the end of the
  * turn or when it is large, and into `keep`, which is written to the log a moment later, many at once. Then
- * it is confirmed.
+ * it is confirmed. While one write is under way (writer.h) the next transactions go on to the owner; the
+ * thread waits for it only when too much has come, and where something depends on what the log has.
  *
  * The log's position never lags behind what was confirmed. So a slot that stands further than the log has
  * given transactions to somebody else, and the log begins anew (decide.c).
@@ -114,10 +115,10 @@ static void tell_ready(struct feeder *f)
     feed_post(f->feed, new_event(EVENT_READY));
 }
 
-static void tell_done(struct feeder *f)
+static void tell_done(struct feeder *f, struct put *puts)
 {
     struct put *next;
-    for (struct put *p = keep_take_puts(&f->keep); p; p = next) {
+    for (struct put *p = puts; p; p = next) {
         next = p->next;
         struct event *e = new_event(EVENT_DONE);
         e->done = p->done;
@@ -136,10 +137,12 @@ static void tell_durable(struct feeder *f, lsn_t lsn)
 
 /* --- the log --- */
 
+/* No write is under way. */
 static void note_log(struct feeder *f)
 {
     const struct txlog_head *head = txlog_head(f->feed->log);
     struct feed_numbers *n = &f->feed->numbers;
+    f->durable = head->position;
     count(&n->durable, head->position);
     count(&n->oldest, head->oldest);
     count(&n->log_transactions, head->transactions);
@@ -154,31 +157,64 @@ static void sync_after(struct feeder *f, uint64_t ms)
     }
 }
 
-static int sync_log(struct feeder *f, struct err *err)
+static void on_written(struct feeder *f, struct put *puts)
 {
-    lsn_t before = txlog_head(f->feed->log)->position;
-    timer_stop(f->sync);
-    timer_stop(f->move);
-    f->sync_due = f->move_due = false;
-    if (!keep_is_waiting(&f->keep) && f->position <= before && !txlog_is_over_window(f->feed->log)) {
-        return 0;
-    }
-    f->keep.position = f->position;
-    if (keep_write(&f->keep, &f->history, f->feed->log, err) < 0) {
-        return -1;
-    }
-    lsn_t now = txlog_head(f->feed->log)->position;
+    lsn_t before = f->durable;
     note_log(f);
-    tell_done(f);
-    if (now > before) {
-        tell_durable(f, now);
+    tell_done(f, puts);
+    if (f->durable > before) {
+        tell_durable(f, f->durable);
     }
     if (is_streaming(f)) {
-        replication_confirm(f->replication, now);
+        replication_confirm(f->replication, f->durable);
     }
     if (txlog_is_over_window(f->feed->log)) {
         sync_after(f, FEED_SYNC_MS);
     }
+}
+
+static int end_write(struct feeder *f, struct err *err)
+{
+    struct put *puts;
+    if (!writer_is_busy(f->writer)) {
+        return 0;
+    }
+    if (writer_end(f->writer, &f->keep, &puts, err) < 0) {
+        return -1;
+    }
+    on_written(f, puts);
+    return 0;
+}
+
+void feeder_let_write_end(struct feeder *f)
+{
+    struct err err;
+    ignore_result(end_write(f, &err)); /* what it could not write waits again */
+}
+
+/* Whether there is something; the timers have done their part. No write is under way. */
+static bool take_up(struct feeder *f)
+{
+    timer_stop(f->sync);
+    timer_stop(f->move);
+    f->sync_due = f->move_due = false;
+    f->keep.position = f->position;
+    return keep_is_waiting(&f->keep) || f->position > f->durable || txlog_is_over_window(f->feed->log);
+}
+
+/* All that has come, before it returns. */
+static int sync_log(struct feeder *f, struct err *err)
+{
+    if (end_write(f, err) < 0) {
+        return -1;
+    }
+    if (!take_up(f)) {
+        return 0;
+    }
+    if (keep_write(&f->keep, &f->history, f->feed->log, err) < 0) {
+        return -1;
+    }
+    on_written(f, keep_take_puts(&f->keep));
     return 0;
 }
 
@@ -207,9 +243,42 @@ static void sync_or_stall(struct feeder *f)
     }
 }
 
+/* One after the other: what has come in the meantime is not written before the end of the write that is
+ * under way. */
+static void write_log(struct feeder *f)
+{
+    struct err err;
+    if (end_write(f, &err) < 0) {
+        stall(f, &err);
+    } else if (f->keep.changes_history) {
+        sync_or_stall(f);
+    } else if (take_up(f)) {
+        writer_start(f->writer, &f->keep, f->feed->log);
+    }
+}
+
 static void on_sync(void *ctx)
 {
-    sync_or_stall(ctx);
+    struct feeder *f = ctx;
+    f->sync_due = f->move_due = false;
+    if (f->state == FEED_STALLED) {
+        sync_or_stall(f);
+    } else if (!writer_is_busy(f->writer)) {
+        write_log(f);
+    }
+}
+
+static void plan_sync(struct feeder *f);
+
+static void on_write_ended(void *ctx)
+{
+    struct feeder *f = ctx;
+    struct err err;
+    if (end_write(f, &err) < 0) {
+        stall(f, &err);
+    } else {
+        plan_sync(f);
+    }
 }
 
 void feeder_put(struct feeder *f, struct put *p)
@@ -431,15 +500,36 @@ static void post_batch(struct feeder *f)
 
 static void plan_sync(struct feeder *f)
 {
-    lsn_t durable = txlog_head(f->feed->log)->position;
-    if (f->keep.bytes >= FEED_SYNC_BYTES || f->position - durable >= FEED_POSITION_BYTES) {
-        sync_or_stall(f);
+    bool much = f->keep.bytes >= FEED_SYNC_BYTES || f->position - f->durable >= FEED_POSITION_BYTES;
+    if (much) {
+        write_log(f);
     } else if (keep_is_waiting(&f->keep)) {
         sync_after(f, FEED_SYNC_MS);
-    } else if (f->position > durable && !f->move_due) {
+    } else if (f->position > f->durable && !f->move_due) {
         f->move_due = true;
         timer_start(f->move, FEED_POSITION_MS);
     }
+}
+
+/* At a high rate, to wake up for each transaction, and to wake the owner up, would cost more than all the
+ * rest: the server sends them one by one. */
+static void pace(struct feeder *f)
+{
+    uint64_t now = loop_now_ms(f->loop);
+    f->turns = now == f->turn_ms ? f->turns + 1 : 1;
+    f->turn_ms = now;
+    if (f->turns >= FEED_TURNS_A_MS && is_streaming(f)) {
+        f->resting = true;
+        replication_pause(f->replication);
+        timer_start(f->rest, FEED_REST_MS);
+    }
+}
+
+static void on_rest(void *ctx)
+{
+    struct feeder *f = ctx;
+    f->resting = false;
+    feeder_resume(f);
 }
 
 static void hand_on(struct feeder *f)
@@ -457,13 +547,14 @@ static void on_turn_end(void *ctx)
     f->turn = false;
     if (f->batch && !f->stopped) {
         hand_on(f);
+        pace(f);
     }
 }
 
 void feeder_resume(struct feeder *f)
 {
     bool full = atomic_load(&f->feed->undelivered) > FEED_UNDELIVERED;
-    if (f->replication && f->state != FEED_STALLED && !full) {
+    if (f->replication && f->state != FEED_STALLED && !f->resting && !full) {
         replication_resume(f->replication);
     }
 }
@@ -504,7 +595,7 @@ static int make_assembler(struct feeder *f, struct err *err)
 void feeder_begin_at(struct feeder *f, lsn_t start)
 {
     keep_clear(&f->keep);
-    tell_done(f);
+    tell_done(f, keep_take_puts(&f->keep));
     note_log(f);
     if (f->known.system != 0) {
         struct event *e = new_event(EVENT_RESET);
@@ -557,9 +648,14 @@ static void connect(struct feeder *f)
 
 /* --- life --- */
 
-struct feeder *feeder_new(struct feed *feed, struct loop *loop, const struct feed_options *options)
+int feeder_new(struct feed *feed, struct loop *loop, const struct feed_options *options,
+               struct feeder **out_feeder, struct err *err)
 {
     struct feeder *f = mem_zalloc(sizeof *f);
+    if (writer_new(loop, on_write_ended, f, &f->writer, err) < 0) {
+        free(f);
+        return -1;
+    }
     f->feed = feed;
     f->loop = loop;
     f->url = mem_strdup(options->url);
@@ -568,12 +664,14 @@ struct feeder *feeder_new(struct feed *feed, struct loop *loop, const struct fee
     f->window = options->window;
     f->backoff_ms = BACKOFF_FIRST_MS;
     keep_init(&f->keep);
-    return f;
+    *out_feeder = f;
+    return 0;
 }
 
 void feeder_free(struct feeder *f)
 {
     if (f) {
+        writer_free(f->writer);
         keep_deinit(&f->keep);
         history_deinit(&f->history);
         mem_wipe(f->url, strlen(f->url));
@@ -630,6 +728,7 @@ static void on_retry(void *ctx)
 void feeder_start(struct feeder *f)
 {
     f->retry = timer_new(f->loop, on_retry, f);
+    f->rest = timer_new(f->loop, on_rest, f);
     f->sync = timer_new(f->loop, on_sync, f);
     f->move = timer_new(f->loop, on_sync, f);
     open_log(f);
@@ -639,13 +738,15 @@ void feeder_stop(struct feeder *f)
 {
     struct err err;
     f->stopped = true;
-    if (f->state != FEED_OPENING && keep_is_waiting(&f->keep)) {
+    if (writer_is_busy(f->writer) || (f->state != FEED_OPENING && keep_is_waiting(&f->keep))) {
         ignore_result(sync_log(f, &err)); /* what it could not write comes again */
     }
+    writer_stop(f->writer);
     look_free(take_ptr(&f->look));
     replication_free(take_ptr(&f->replication));
     assemble_free(take_ptr(&f->assemble));
     timer_free(f->retry);
+    timer_free(f->rest);
     timer_free(f->sync);
     timer_free(f->move);
     if (f->batch) {

@@ -4,7 +4,8 @@
 
 #include "feed/feed_impl.h"
 
-struct feeder *feeder_new(struct feed *feed, struct loop *loop, const struct feed_options *options);
+MUST_USE int feeder_new(struct feed *feed, struct loop *loop, const struct feed_options *options,
+                        struct feeder **out_feeder, struct err *err);
 void feeder_free(struct feeder *f); /* after the thread has ended */
 
 void feeder_start(struct feeder *f);

@@ -48,6 +48,7 @@ static void on_history(void *ctx, const struct pg_result *result)
         feeder_fail(f, "cannot read the history of migrations", &result->err);
         return;
     }
+    feeder_let_write_end(f);
     if (txlog_write(f->feed->log, write_anew, &a, &err) < 0) {
         feeder_wait(f, &err);
         return;

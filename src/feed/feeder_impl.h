@@ -7,6 +7,7 @@
 #include "feed/feeder.h"
 #include "feed/history.h"
 #include "feed/keep.h"
+#include "feed/writer.h"
 
 struct feeder {
     struct feed *feed;
@@ -22,6 +23,10 @@ struct feeder {
     struct history history;
     struct timer *retry, *sync, *move; /* try again; write the log; write its position */
     bool sync_due, move_due;
+    struct timer *rest; /* read on */
+    bool resting;
+    uint64_t turn_ms; /* the last turn with a batch … */
+    unsigned turns;   /* … and how many there were in that millisecond */
     uint64_t backoff_ms;
     struct look *look;
     /* Of this connection. */
@@ -34,7 +39,9 @@ struct feeder {
     struct txlog_identity known;
     const char *gap; /* why it has to begin anew though the slot could go on; NULL: it has not */
     lsn_t position;  /* seen */
+    lsn_t durable;   /* what the log has, as far as is known here */
     struct keep keep;
+    struct writer *writer;
     struct event *batch; /* being collected; NULL: nothing has come */
     bool turn;           /* on_turn_end() will run */
     size_t txns_cap, relations_cap;
@@ -47,6 +54,7 @@ void feeder_count(_Atomic uint64_t *n);
 void feeder_wait(struct feeder *f, const struct err *why);
 void feeder_fail(struct feeder *f, const char *what, const struct err *why);
 void feeder_refuse(struct feeder *f, const char *reason);
+void feeder_let_write_end(struct feeder *f);         /* before the log is written directly */
 void feeder_begin_at(struct feeder *f, lsn_t start); /* the log was begun anew there */
 void feeder_start_stream(struct feeder *f);          /* from the log's position */
 

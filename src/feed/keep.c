@@ -20,6 +20,7 @@ void keep_clear(struct keep *k)
         relation_free(k->relations[i]);
     }
     k->txns_n = k->relations_n = k->bytes = 0;
+    k->changes_history = false;
 }
 
 void put_free(struct put *p)
@@ -39,23 +40,34 @@ void keep_deinit(struct keep *k)
     free(k->relations);
 }
 
-void keep_add_txn(struct keep *k, struct txn *txn, bool changes_history)
+static void push_txn(struct keep *k, struct kept_txn kept)
 {
     if (k->txns_n == k->txns_cap) {
         k->txns_cap = k->txns_cap * 2 + 16;
         k->txns = mem_realloc(k->txns, k->txns_cap * sizeof *k->txns);
     }
-    k->txns[k->txns_n++] = (struct kept_txn){txn_ref(txn), changes_history};
-    k->bytes += txn_bytes(txn).n;
+    k->txns[k->txns_n++] = kept;
+    k->bytes += txn_bytes(kept.txn).n;
+    k->changes_history |= kept.changes_history;
 }
 
-void keep_add_relation(struct keep *k, const struct relation *r)
+static void push_relation(struct keep *k, struct relation *r)
 {
     if (k->relations_n == k->relations_cap) {
         k->relations_cap = k->relations_cap * 2 + 16;
         k->relations = mem_realloc(k->relations, k->relations_cap * sizeof *k->relations);
     }
-    k->relations[k->relations_n++] = relation_copy(r);
+    k->relations[k->relations_n++] = r;
+}
+
+void keep_add_txn(struct keep *k, struct txn *txn, bool changes_history)
+{
+    push_txn(k, (struct kept_txn){txn_ref(txn), changes_history});
+}
+
+void keep_add_relation(struct keep *k, const struct relation *r)
+{
+    push_relation(k, relation_copy(r));
 }
 
 void keep_add_put(struct keep *k, struct put *p)
@@ -71,6 +83,24 @@ struct put *keep_take_puts(struct keep *k)
     k->puts = NULL;
     k->last_put = &k->puts;
     return first;
+}
+
+void keep_move(struct keep *to, struct keep *from)
+{
+    for (size_t i = 0; i < from->txns_n; i++) {
+        push_txn(to, from->txns[i]);
+    }
+    for (size_t i = 0; i < from->relations_n; i++) {
+        push_relation(to, from->relations[i]);
+    }
+    if (from->puts) {
+        *to->last_put = from->puts;
+        to->last_put = from->last_put;
+        from->puts = NULL;
+        from->last_put = &from->puts;
+    }
+    from->txns_n = from->relations_n = from->bytes = 0;
+    from->changes_history = false;
 }
 
 bool keep_is_waiting(const struct keep *k)

@@ -14,6 +14,7 @@ struct keep {
     size_t txns_n, txns_cap, relations_n, relations_cap;
     struct put *puts, **last_put;
     size_t bytes;
+    bool changes_history; /* one of the transactions does */
     lsn_t position;
 };
 
@@ -26,6 +27,8 @@ void keep_add_relation(struct keep *k, const struct relation *r);         /* cop
 void keep_add_put(struct keep *k, struct put *p);                         /* takes it over */
 struct put *keep_take_puts(struct keep *k);
 void put_free(struct put *p);
+/* All that *from holds goes behind what *to holds; `position` stays. */
+void keep_move(struct keep *to, struct keep *from);
 
 /* Something besides the position waits. */
 bool keep_is_waiting(const struct keep *k);

@@ -254,13 +254,24 @@ static void answer_last_ping(struct websocket *ws)
     }
 }
 
+/* Most often there is one packet, and send() costs less than sendmsg(). */
+static ssize_t send_queued(const struct websocket *ws)
+{
+    enum { FLAGS = MSG_NOSIGNAL | MSG_DONTWAIT };
+    struct iovec pieces[WRITE_PIECES];
+    int n = gather(ws, pieces);
+    if (n == 1) {
+        return send(ws->fd, pieces[0].iov_base, pieces[0].iov_len, FLAGS);
+    }
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)n};
+    return sendmsg(ws->fd, &message, FLAGS);
+}
+
 /* 0: all that the kernel would take is with it. -1: the connection is broken. */
 static int write_out(struct websocket *ws)
 {
     while (ws->queue.n > 0) {
-        struct iovec pieces[WRITE_PIECES];
-        struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)gather(ws, pieces)};
-        ssize_t n = sendmsg(ws->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = send_queued(ws);
         if (n < 0 && errno != EINTR) {
             ws->blocked = errno == EAGAIN || errno == EWOULDBLOCK;
             return ws->blocked ? 0 : -1;

@@ -144,7 +144,7 @@ void sync_session_feed(struct sync_session *s, struct str message)
     } else {
         refuse_with(s, SAT_INTERNAL, "", 1007, MALFORMED);
     }
-    arena_reset(&s->arena);
+    arena_deinit(&s->arena); /* a client that waits holds none */
 }
 
 void sync_session_expired(struct sync_session *s)
