@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Both sides of a session at once, whatever they say. Input: pieces of {who: 1 byte, length: 1 byte, bytes};
- * an odd `who` is the server. Nothing may crash, hang or leak, and besides:
+ * an odd `who` is the server, and bits 1 and 2 of the first say in which mode the session is. Nothing may
+ * crash, hang or leak, and besides:
  *
  *   what goes out is whole messages of the right side, whatever came in
  *   no more ReadyForQuery goes to the client than it has asked for
@@ -125,6 +126,7 @@ static void hold(struct ends *e, const uint8_t *data, size_t size, size_t part)
                        .to_server = BUF_INIT(2 * LIMIT_OUTPUT),
                        .from_client = BUF_INIT(LIMIT_OUTPUT)};
     struct session *s = session_new(&out, e, "", &counters);
+    session_set_mode(s, size > 0 ? (enum session_mode)(data[0] >> 1 & 3) : SESSION_ELECTRIC);
     for (size_t at = 0; at + 2 <= size && rc == 0 && !e->closed;) {
         size_t n = data[at + 1];
         n = n < size - at - 2 ? n : size - at - 2;

@@ -8,7 +8,7 @@
 --   label    the migration's name, where the tool has one besides
 --   counts   only such rows tell of a migration that was applied
 --   running  a row written in an earlier transaction that tells of the migration under way
--- Users may add rows (docs/frameworks.md); an expression that fails is reported and passed over.
+-- Users may add rows (docs/tools.md); an expression that fails is reported and passed over.
 
 DROP TABLE busbar.framework;
 CREATE TABLE busbar.framework (

@@ -2,7 +2,7 @@
 """Migration tools through the proxy, each with its own way to migrate: what versions their migrations get.
 
 Their programs are in ``frameworks/``; each makes an application of three migrations (a table that is electrified, a column, an index),
-runs them, takes the index back and tries to take the column back, which clients cannot follow. docs/frameworks.md is for users.
+runs them, takes the index back and tries to take the column back, which clients cannot follow. docs/tools.md is for users.
 """
 
 import os

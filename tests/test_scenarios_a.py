@@ -3,7 +3,7 @@
 
 Where the original has a quirk the recommended answer is tested: SCRAM is the default and MD5 an option, cancel
 requests work, a start-up packet without a database is accepted, run-time parameters go along, `replication` is refused.
-Of 11, PG_PROXY_PORT=http:<n> opens the port; the /proxy tunnel itself is a later issue.
+Of 11, PG_PROXY_PORT=http:<n> opens the port; the tunnel is in test_tunnel.py.
 """
 
 import socket
@@ -18,6 +18,7 @@ from harness import protocol as p
 from harness.busbar import PASSWORD, Busbar
 from harness.postgres import Postgres
 from harness.process import free_port
+from harness.tunnel import tunnelled
 from harness.wait import wait_until
 from harness.wire import Closed, LoginRefused, Wire, cancel, md5_response
 
@@ -258,14 +259,14 @@ def test_10_password_unset_or_blank(make_busbar, cluster, password):
 
 
 def test_11_proxy_port_http_form(make_busbar, cluster, database):
-    """`http:<n>` opens the TCP port n as well as (later) the tunnel; the word is not case sensitive."""
+    """`http:<n>` opens the TCP port n as well as the tunnel; the word is not case sensitive."""
     port = free_port()
     for form in (f"http:{port}", f"HTTP:{port}"):
         busbar = Busbar(cluster.url(database), dbname=database, PG_PROXY_PORT=form)
         busbar.port = port
         busbar.start()
-        with busbar.wire() as wire:
-            assert wire.value("SELECT 1") == "1"
+        with busbar.wire() as wire, tunnelled(busbar) as inside:
+            assert wire.value("SELECT 1") == inside.value("SELECT 1") == "1"
         busbar.check()
 
 

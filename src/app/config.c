@@ -281,12 +281,13 @@ static void read_address(const struct reader *r, enum option_id id, const char *
     }
 }
 
+const char *const feature_names[FEATURES] = {"proxy_ddlx_grant", "proxy_ddlx_revoke", "proxy_ddlx_assign",
+                                             "proxy_ddlx_unassign"};
+
 /* Unknown names are allowed, as in the original: they may belong to a newer version. The first mention
  * counts. */
 static void read_features(const struct reader *r, enum option_id id, const char *text)
 {
-    static const char *const names[] = {"proxy_ddlx_grant", "proxy_ddlx_revoke", "proxy_ddlx_assign",
-                                        "proxy_ddlx_unassign"};
     unsigned *features = field(r, id);
     unsigned seen = 0;
     struct str rest = str_trim(str_c(text));
@@ -298,8 +299,8 @@ static void read_features(const struct reader *r, enum option_id id, const char 
             refuse(r, id, text);
             return;
         }
-        for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
-            if (str_eq(name, str_c(names[i])) && !(seen & 1u << i)) {
+        for (unsigned i = 0; i < FEATURES; i++) {
+            if (str_eq(name, str_c(feature_names[i])) && !(seen & 1u << i)) {
                 seen |= 1u << i;
                 *features |= on ? 1u << i : 0;
             }

@@ -18,7 +18,8 @@ enum tls_min_version { TLS_AT_LEAST_1_2, TLS_AT_LEAST_1_3 };
 enum write_mode { WRITE_DIRECT, WRITE_LOGICAL };
 
 /* Bits of config.features. */
-enum { FEATURE_GRANT = 1, FEATURE_REVOKE = 2, FEATURE_ASSIGN = 4, FEATURE_UNASSIGN = 8 };
+enum { FEATURE_GRANT = 1, FEATURE_REVOKE = 2, FEATURE_ASSIGN = 4, FEATURE_UNASSIGN = 8, FEATURES = 4 };
+extern const char *const feature_names[FEATURES]; /* bit 0 first */
 
 struct config_database {
     struct database_url url; /* url.host NULL: not set (busbar dev alone) */

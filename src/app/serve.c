@@ -25,6 +25,7 @@
 #include "pg/client.h"
 #include "pg/install.h"
 #include "proxy/proxy.h"
+#include "proxy/tunnel.h"
 #include "sync/conn.h"
 #include "sync/token.h"
 
@@ -43,6 +44,7 @@ struct serve {
     struct loop *loop;
     struct proxy *proxy;
     struct api *api;
+    struct tunnels *tunnels; /* NULL: not configured */
     struct api_state api_state;
     struct pg_client *client;
     struct token_rules *tokens;
@@ -255,6 +257,13 @@ static void on_drained(void *ctx)
     loop_stop(sv->loop);
 }
 
+/* What sessions have said may still be on its way through tunnels. */
+static void on_sessions_drained(void *ctx)
+{
+    struct serve *sv = ctx;
+    tunnels_await_none(sv->tunnels, on_drained, sv);
+}
+
 static void on_drain_timeout(void *ctx)
 {
     struct serve *sv = ctx;
@@ -280,7 +289,8 @@ static void start_drain(struct serve *sv)
                     (double)limit / 1000);
     notify_extend_timeout(sv->in->notify, limit + STOP_MS);
     timer_start(sv->drain_timer, limit);
-    proxy_drain(sv->proxy, on_drained, sv);
+    tunnels_stop(sv->tunnels);
+    proxy_drain(sv->proxy, on_sessions_drained, sv);
 }
 
 static enum gate_tls gate_tls(const struct config_tls *config)
@@ -475,6 +485,9 @@ static int open_ports(struct serve *sv, struct err *err)
     if (api_new(sv->loop, &api, &sv->api, err) < 0) {
         return err_context(err, "HTTP_PORT");
     }
+    if (config->proxy.tunnel) {
+        sv->tunnels = tunnels_new(sv->loop, api_server(sv->api), sv->proxy);
+    }
     return open_sync(sv, err);
 }
 
@@ -487,6 +500,7 @@ static void close_all(struct serve *sv)
     install_cancel(sv->install);
     watchman_free(sv->watchman);
     api_free(sv->api);
+    tunnels_free(sv->tunnels);
     sync_server_free(sv->sync);
     hub_free(sv->hub);
     token_rules_free(sv->tokens);

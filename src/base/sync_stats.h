@@ -22,6 +22,7 @@ struct sync_stats {
     uint64_t clients, subscriptions;      /* now; subscriptions of those clients */
     uint64_t flows;                       /* now: views that are followed at different positions */
     uint64_t transactions_sent, bytes_sent;
-    uint64_t clients_dropped;   /* could not follow */
-    uint64_t clients_sent_away; /* could not be served for a moment */
+    uint64_t snapshots, queries; /* taken, and run in them, to read rows */
+    uint64_t clients_dropped;    /* could not follow */
+    uint64_t clients_sent_away;  /* could not be served for a moment */
 };

@@ -7,6 +7,15 @@
 
 enum { OUTPUT_LIMIT = 1024 * 1024 };
 
+/* What the list comes to: of a name that is there twice, the first mention. */
+static void put_features(unsigned features, struct buf *out)
+{
+    buf_put_c(out, "  in force:");
+    for (unsigned i = 0; i < FEATURES; i++) {
+        buf_printf(out, " %s=%s", feature_names[i], features & 1u << i ? "true" : "false");
+    }
+}
+
 static void put_option(const struct call *call, enum option_id id, struct buf *out)
 {
     const struct setting *setting = &call->settings->of[id];
@@ -18,6 +27,9 @@ static void put_option(const struct call *call, enum option_id id, struct buf *o
         buf_put_c(out, "  (");
         setting_put_source(setting, out);
         buf_put_byte(out, ')');
+        if (options[id].type == TYPE_FEATURES && !call->faults->of[id]) {
+            put_features(call->config->features, out);
+        }
     } else {
         buf_put_c(out, "not set");
     }

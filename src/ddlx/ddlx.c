@@ -370,3 +370,12 @@ const char *ddlx_plan_error(struct arena *a, const struct ddlx_error *error)
 {
     return plan_refusal(a, "42601", error->message, error->detail, error->hint);
 }
+
+const char *ddlx_shadow_error(struct arena *a, const struct ddlx_error *error)
+{
+    const char *body = arena_printf(
+        a, "BEGIN RAISE EXCEPTION USING ERRCODE = '42601', MESSAGE = %s, DETAIL = %s, HINT = %s; END",
+        sql_literal(a, str_c(error->message)), sql_literal(a, str_c(error->detail)),
+        sql_literal(a, str_c(error->hint)));
+    return arena_printf(a, "DO %s", sql_literal(a, str_c(body)));
+}

@@ -79,4 +79,6 @@ MUST_USE int ddlx_parse(struct arena *a, struct str text, struct ddlx *out, stru
 
 /* The statement to run instead. NUL-terminated, in the arena. */
 const char *ddlx_plan(struct arena *a, const struct ddlx *d);
+/* The same as ddlx_plan_error() for a database without anything of Busbar's. */
+const char *ddlx_shadow_error(struct arena *a, const struct ddlx_error *error);
 const char *ddlx_plan_error(struct arena *a, const struct ddlx_error *error);

@@ -181,6 +181,9 @@ static void write_sync(const struct sync_stats *n, struct buf *out)
     count(out, "busbar_sync_transactions_total", "counter", "Transactions queued to clients.",
           n->transactions_sent);
     count(out, "busbar_sync_bytes_total", "counter", "Bytes queued to clients.", n->bytes_sent);
+    count(out, "busbar_sync_snapshots_total", "counter", "Snapshots of the database taken to read rows.",
+          n->snapshots);
+    count(out, "busbar_sync_queries_total", "counter", "Queries run in those snapshots.", n->queries);
     count(out, "busbar_sync_clients_dropped_total", "counter",
           "Clients dropped because they could not follow.", n->clients_dropped);
     count(out, "busbar_sync_clients_sent_away_total", "counter",

@@ -126,6 +126,8 @@ static void text_has_all_of_the_sync_service(void **state)
         "\nbusbar_sync_flows 12\n",
         "\nbusbar_sync_transactions_total 13\n",
         "\nbusbar_sync_bytes_total 14\n",
+        "\nbusbar_sync_snapshots_total 17\n",
+        "\nbusbar_sync_queries_total 18\n",
         "\nbusbar_sync_clients_dropped_total 15\n",
         "\nbusbar_sync_clients_sent_away_total 16\n",
     };
@@ -148,7 +150,9 @@ static void text_has_all_of_the_sync_service(void **state)
                                  .transactions_sent = 13,
                                  .bytes_sent = 14,
                                  .clients_dropped = 15,
-                                 .clients_sent_away = 16};
+                                 .clients_sent_away = 16,
+                                 .snapshots = 17,
+                                 .queries = 18};
     metrics_write_text(&m, &out);
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
         has(&out, lines[i]);

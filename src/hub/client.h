@@ -27,6 +27,7 @@ struct action {
     size_t n;
     lsn_t position;   /* where the client is told of it; of ACTION_RESUME from the beginning */
     lsn_t not_before; /* ... which is not before */
+    unsigned tries;   /* that failed and may not fail again */
     struct client *client;
     struct marker_wait *wait; /* for what had been committed when a subscription was asked for */
 };

@@ -15,6 +15,8 @@
 
 #include <stdlib.h>
 
+enum { TRIES = 5 /* to get the data of a subscription, beyond the first */ };
+
 /* --- plans --- */
 
 /* Of all established subscriptions, but those of an action; or of those of an action alone. */
@@ -279,22 +281,62 @@ static void give_up_subscription(struct client *c)
     forget_subscription(c);
 }
 
+static struct action *new_action(struct client *c, enum action_kind kind, const struct str *ids, size_t n,
+                                 lsn_t position)
+{
+    struct arena arena = ARENA_INIT;
+    struct action *action = arena_zalloc(&arena, sizeof *action);
+    action->kind = kind;
+    action->position = position;
+    action->client = c;
+    action->n = n;
+    action->ids = arena_alloc_array(&arena, n + 1, sizeof *action->ids);
+    for (size_t i = 0; i < n; i++) {
+        action->ids[i] = arena_str(&arena, ids[i]);
+    }
+    action->arena = arena;
+    return action;
+}
+
+/* Another try may do better: later, where the stream is by now. Until then the client goes on with what it
+ * had. */
+static bool try_again(struct client *c, enum read_failure how)
+{
+    struct action *action = c->actions;
+    if ((how != READ_GIVES_WAY && how != READ_TOO_FAR) || ++action->tries > TRIES) {
+        return false;
+    }
+    if (action->kind == ACTION_SUBSCRIBE) {
+        struct action *resume = new_action(c, ACTION_RESUME, NULL, 0, action->position);
+        action->not_before = c->hub->position;
+        resume->next = action;
+        c->actions = resume;
+    } else if (how == READ_TOO_FAR || action->kind != ACTION_RESUME) {
+        return false;
+    }
+    client_go_on_soon(c);
+    return true;
+}
+
 static void on_failed(void *ctx, enum read_failure how, const struct err *err)
 {
     struct client *c = ctx;
-    bool sent = c->sent;
+    bool sent = c->sent, final = how == READ_REFUSED || how == READ_TOO_FAR;
     c->join = NULL;
     drop_rows(c);
     plan_unref(take_ptr(&c->part));
     log_warning(NULL, "sync: the data of a subscription cannot be read: %s", err->msg);
-    if (how != READ_LOST && !sent && c->actions->kind == ACTION_SUBSCRIBE) {
-        give_up_subscription(c);
-    } else {
-        if (how != READ_LOST && c->actions->kind != ACTION_SUBSCRIBE) {
-            client_forget_subscriptions(c); /* another try would fail as well */
-        }
-        client_drop(c, "its data cannot be read");
+    if (!sent && try_again(c, how)) {
+        return;
     }
+    if (final && !sent && c->actions->kind == ACTION_SUBSCRIBE) {
+        give_up_subscription(c);
+        return;
+    }
+    if (final && c->actions->kind != ACTION_SUBSCRIBE) {
+        client_forget_subscriptions(c); /* another try would fail as well */
+    }
+    client_drop(c, "its data cannot be read");
 }
 
 static const struct join_events join_events = {on_begin, on_row, on_ready, on_failed};
@@ -413,17 +455,7 @@ static void on_marked(void *ctx, const struct err *err)
 
 void client_act(struct client *c, enum action_kind kind, const struct str *ids, size_t n, lsn_t position)
 {
-    struct arena arena = ARENA_INIT;
-    struct action *action = arena_zalloc(&arena, sizeof *action);
-    action->kind = kind;
-    action->position = position;
-    action->client = c;
-    action->n = n;
-    action->ids = arena_alloc_array(&arena, n + 1, sizeof *action->ids);
-    for (size_t i = 0; i < n; i++) {
-        action->ids[i] = arena_str(&arena, ids[i]);
-    }
-    action->arena = arena;
+    struct action *action = new_action(c, kind, ids, n, position);
     if (kind == ACTION_SUBSCRIBE) {
         action->wait = marker_wait(c->hub->marker, on_marked, action);
     }

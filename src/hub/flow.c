@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "hub/hub_impl.h"
+#include "hub/supply.h"
 #include "net/loop.h"
 
 #include <assert.h>
@@ -30,7 +31,7 @@ struct flow {
     struct arena arena;
     struct txn_head head;
     bool migrates;
-    struct read *read;
+    struct supply supply;
 };
 
 /* While it is live it is told of what may concern it. */
@@ -89,7 +90,9 @@ void flow_remove(struct flow *s, struct client *c)
 static void tell_clients(const struct flow *s)
 {
     for (struct client *c = s->clients; c; c = c->next_in_flow) {
-        client_go_on_soon(c);
+        if (c->actions) {
+            client_go_on_soon(c);
+        }
     }
 }
 
@@ -130,83 +133,44 @@ static void deliver(struct flow *s, const struct view_ops *ops)
     finish_transaction(s);
 }
 
-static void on_read_failed(void *ctx, enum read_failure how, const struct err *err)
+static void on_rows_failed(void *ctx, enum read_failure how, const struct err *err)
 {
-    struct flow *s = ctx;
-    struct err why = *err; /* the read's own */
-    read_free(take_ptr(&s->read));
-    if (s->state != FLOW_READING) {
-        return; /* it was kept in case, and another will do */
-    }
-    log_warning(NULL, "sync: rows that move into view cannot be read: %s", why.msg);
-    lose_clients(s, how != READ_LOST, "rows cannot be read");
+    log_warning(NULL, "sync: rows that move into view cannot be read: %s", err->msg);
+    lose_clients(ctx, how != READ_LOST, "rows cannot be read");
 }
 
-static void next_need(struct flow *s)
+/* Every need of the view is met. False: the flow is at an end. */
+static bool finish_apply(struct flow *s)
 {
-    const struct view_need *need = view_next_need(s->view);
     struct view_ops ops;
     struct err err;
-    if (need) {
-        read_need(s->read, s->plan->forest, str_c(s->user), need);
-        return;
-    }
-    if (!read_is_good(s->read)) { /* else the transactions that have come meanwhile may do with it */
-        read_free(take_ptr(&s->read));
-    }
     if (view_finish(s->view, &ops, &err) < 0) {
         log_error(NULL, "sync: %s", err.msg);
         lose_clients(s, true, "a transaction cannot be applied");
-        return;
+        return false;
     }
     deliver(s, &ops);
-    set_state(s, FLOW_CATCHING_UP);
-    tell_clients(s);
-    run_soon(s);
+    return true;
 }
 
-static void on_ready(void *ctx)
-{
-    next_need(ctx);
-}
-
-static void on_row(void *ctx, const struct value *row)
+static void on_rows(void *ctx)
 {
     struct flow *s = ctx;
-    view_feed(s->view, row);
-}
-
-static const struct read_events read_events = {on_ready, on_row, on_ready, on_read_failed};
-
-static void start_read(struct flow *s)
-{
-    size_t n;
-    const struct table *const *tables = view_tables(s->view, &n);
-    s->read = read_start(s->hub->reads, s->head.end_lsn, tables, n, &read_events, s);
-}
-
-static void read_on(void *ctx)
-{
-    struct flow *s = ctx;
-    struct err err;
-    if (!s->clients) {
+    if (finish_apply(s)) {
+        set_state(s, FLOW_CATCHING_UP);
+        tell_clients(s);
         run_soon(s);
-    } else if (read_is_good(s->read) && read_advance(s->read, s->head.end_lsn, &err) == 0) {
-        next_need(s);
-    } else {
-        read_free(take_ptr(&s->read));
-        start_read(s);
     }
 }
 
-static void start_reading(struct flow *s)
+/* False: they have to be waited for. */
+static bool meet_needs(struct flow *s)
 {
-    set_state(s, FLOW_READING);
-    if (s->read) {
-        loop_post(s->hub->loop, read_on, s); /* the log is being read just now */
-    } else {
-        start_read(s);
+    if (supply_meet(&s->supply, s->view, s->plan->forest, str_c(s->user), s->position, s->head.end_lsn)) {
+        return finish_apply(s);
     }
+    set_state(s, FLOW_READING);
+    return false;
 }
 
 /* The schema after the transaction, for the view and for what it says of its rows. */
@@ -220,7 +184,7 @@ static bool migrate(struct flow *s)
         plan_unref(plan);
         return false;
     }
-    read_free(take_ptr(&s->read)); /* it knows the tables of the old plan */
+    supply_forget(&s->supply); /* it knows the tables of the old plan */
     plan_unref(s->plan);
     s->plan = plan;
     buf_reset(&s->key);
@@ -244,13 +208,13 @@ static bool apply(struct flow *s, const struct txn_head *head, struct str record
     if (view_keeps_index(s->view)) {
         record = arena_str(&s->arena, record); /* while rows are read the log may let go of it */
     }
+    supply_follow(&s->supply, head->end_lsn, record);
     switch (view_apply(s->view, record, &s->hub->past.relations, &s->arena, &ops, &err)) {
     case VIEW_DONE:
         deliver(s, &ops);
         return true;
     case VIEW_NEEDS:
-        start_reading(s);
-        return false;
+        return meet_needs(s);
     case VIEW_RESYNC:
         lose_clients(s, true, "a table was truncated");
         return false;
@@ -302,7 +266,7 @@ static int take_past(void *ctx, lsn_t lsn, struct str record, struct err *err)
 static void go_live(struct flow *s)
 {
     struct flow *other = hub_live_flow(s->hub, buf_str(&s->key));
-    read_free(take_ptr(&s->read));
+    supply_forget(&s->supply);
     tell_clients(s);
     if (!other) {
         set_state(s, FLOW_LIVE);
@@ -336,6 +300,7 @@ static void run(void *ctx)
         return;
     case PAST_STOPPED:
         if (s->state == FLOW_CATCHING_UP) {
+            tell_clients(s);
             run_soon(s);
         }
         return;
@@ -361,6 +326,7 @@ struct flow *flow_new(struct hub *hub, struct plan *plan, struct view *view, str
 {
     struct flow *s = mem_zalloc(sizeof *s);
     s->hub = hub;
+    s->supply = (struct supply){.hub = hub, .met = on_rows, .failed = on_rows_failed, .ctx = s};
     s->plan = plan;
     s->view = view;
     s->user = mem_strndup(user.p, user.n);
@@ -386,7 +352,7 @@ void flow_free(struct flow *s)
     }
     loop_post_forget(s->hub->loop, s);
     route_free(s->route);
-    read_free(s->read);
+    supply_forget(&s->supply);
     view_free(s->view);
     plan_unref(s->plan);
     arena_deinit(&s->arena);
@@ -437,5 +403,6 @@ struct view *flow_take_view(struct flow *s, struct client *c)
     if (s->clients != c || c->next_in_flow || !flow_at_rest(s)) {
         return NULL;
     }
+    supply_forget(&s->supply); /* it borrows the view */
     return take_ptr(&s->view);
 }

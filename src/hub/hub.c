@@ -317,7 +317,7 @@ struct hub *hub_new(struct loop *loop, const struct hub_options *options)
     hub->encoder = encoder_new();
     hub->routes = routes_new();
     hub->marker = marker_new(options->client);
-    hub->reads = reads_new(loop, &params, &hub->past, hub->marker);
+    hub->reads = reads_new(loop, &params, &hub->past, hub->marker, options->client);
     hub->saver = timer_new(loop, on_save_time, hub);
     hub->settler = timer_new(loop, on_settle_time, hub);
     return hub;
@@ -400,6 +400,7 @@ void hub_read_stats(const struct hub *hub, struct sync_stats *out)
     *out = hub->stats;
     out->ready = hub->ready;
     out->trouble = hub_trouble(hub);
+    reads_count(hub->reads, &out->snapshots, &out->queries);
     if (hub->feed) {
         read_feed_stats(hub->feed, out);
     }

@@ -6,20 +6,14 @@
  *
  * FAILED can follow any of them.
  */
-#include "hub/reads.h"
-
 #include "base/mem.h"
 #include "hub/marker.h"
+#include "hub/reads_impl.h"
 #include "net/loop.h"
-#include "pg/snapshot.h"
 #include "shapes/copy_row.h"
-#include "shapes/overlay.h"
-#include "shapes/snapshot.h"
 
 #include <assert.h>
 #include <stdlib.h>
-
-enum read_state { WAITING, TAKING, MARKING, NOTING, READY, COPYING, FAILED };
 
 enum {
     TAKES = 1000,                   /* snapshots, until one misses nothing */
@@ -31,50 +25,7 @@ enum {
      * so short that they get their turn, and so long that there is more in it than going through the log. */
     GOOD_MS = 5000,
     TURN_MS = 300,
-    GOOD_BYTES =
-        1024 * 1024, /* noted more than twice as much, and this, as at first: each query goes over it */
-};
-
-struct read {
-    struct read *next,
-        **prev; /* among those that wait for a connection, in order; prev NULL: it does not wait */
-    struct reads *pool;
-    const struct read_events *events;
-    void *ctx;
-    enum read_state state;
-    uint64_t ready_ms; /* since when, and what was noted then */
-    size_t ready_bytes;
-    lsn_t position, noted; /* noted: the overlay has everything up to here */
-    size_t noted_bytes;
-    struct pg_snapshot *conn;
-    struct buf lock; /* a statement: holds off what a snapshot does not protect from, such as TRUNCATE */
-    unsigned takes;
-    struct timer *pause; /* until the next */
-    struct arena arena;  /* of the snapshot */
-    struct snapshot snapshot;
-    struct marker_wait *wait;
-    struct overlay *overlay;
-    const struct layer *layer;
-    struct str user;
-    const struct value *keys; /* left to ask for */
-    size_t keys_n;
-    bool by_keys;
-    struct value *values;
-    char *line;
-    size_t line_cap;
-    enum read_failure how;
-    struct err err;
-};
-
-struct reads {
-    struct loop *loop;
-    struct login_params params;
-    char *url;
-    const struct past *past;
-    struct marker *marker;
-    struct read *waiting, **waiting_tail;
-    struct pg_snapshot *idle[READS_CONNECTIONS];
-    size_t idle_n, open;
+    GOOD_BYTES = 16 * 1024 * 1024, /* noted more than twice as much, and this, as at first */
 };
 
 /* --- the end --- */
@@ -85,8 +36,7 @@ static void tell_failure(void *ctx)
     r->events->failed(r->ctx, r->how, &r->err);
 }
 
-/* Told from the loop, so never inside the call that asked. */
-static void fail(struct read *r, enum read_failure how, const struct err *err)
+void read_fail(struct read *r, enum read_failure how, const struct err *err)
 {
     if (r->state != FAILED) {
         r->state = FAILED;
@@ -100,7 +50,7 @@ static void fail_text(struct read *r, enum read_failure how, const char *text)
 {
     struct err err;
     err_set(&err, ERR_LIMIT, "%s", text);
-    fail(r, how, &err);
+    read_fail(r, how, &err);
 }
 
 /* --- the overlay --- */
@@ -135,6 +85,9 @@ static void note_more(void *ctx)
 {
     struct read *r = ctx;
     struct err err;
+    if (r->state != NOTING) {
+        return;
+    }
     r->noted_bytes = 0;
     switch (past_walk(r->pool->past, r->noted, note, r, &err)) {
     case PAST_END:
@@ -150,32 +103,18 @@ static void note_more(void *ctx)
         fail_text(r, READ_TOO_FAR, "the log does not reach back to the position any more");
         return;
     default:
-        fail(r, err.kind == ERR_LIMIT ? READ_TOO_FAR : READ_REFUSED, &err);
+        read_fail(r, err.kind == ERR_LIMIT ? READ_TOO_FAR : READ_REFUSED, &err);
     }
 }
 
-static int advance(void *ctx, lsn_t lsn, struct str record, struct err *err)
-{
-    struct read *r = ctx;
-    if (lsn > r->noted) {
-        return 0;
-    }
-    r->position = lsn;
-    int rc = overlay_advance(r->overlay, record, &r->pool->past->relations, err);
-    return rc == OVERLAY_ADDED ? 1
-           : rc < 0            ? -1
-                               : err_set(err, ERR_LIMIT, "too much has changed, or a table was truncated");
-}
-
-int read_advance(struct read *r, lsn_t position, struct err *err)
+int read_advance(struct read *r, lsn_t position, struct str record, struct err *err)
 {
     assert(r->state == READY && position >= r->position);
-    r->noted = position;
-    int rc = past_walk(r->pool->past, r->position, advance, r, err);
     r->position = position;
-    return rc < 0            ? -1
-           : rc == PAST_GONE ? err_set(err, ERR_LIMIT, "the log does not reach back any more")
-                             : 0;
+    int rc = overlay_advance(r->overlay, record, &r->pool->past->relations, err);
+    return rc == OVERLAY_ADDED ? 0
+           : rc < 0            ? -1
+                               : err_set(err, ERR_LIMIT, "too much has changed, or a table was truncated");
 }
 
 bool read_is_good(const struct read *r)
@@ -191,8 +130,11 @@ static void on_marked(void *ctx, const struct err *err)
 {
     struct read *r = ctx;
     r->wait = NULL;
+    if (r->state != MARKING) {
+        return;
+    }
     if (err) {
-        fail(r, READ_LOST, err);
+        read_fail(r, READ_LOST, err);
         return;
     }
     r->state = NOTING;
@@ -220,9 +162,13 @@ static void on_taken(void *ctx, const char *visible)
 {
     struct read *r = ctx;
     struct err err;
+    if (r->state != TAKING) {
+        return;
+    }
+    r->pool->snapshots++;
     arena_reset(&r->arena);
     if (snapshot_parse(str_c(visible), &r->arena, &r->snapshot, &err) < 0) {
-        fail(r, READ_REFUSED, &err);
+        read_fail(r, READ_REFUSED, &err);
     } else if (!recent_missed(r->pool->past->recent, r->position, sees, &r->snapshot)) {
         r->state = MARKING;
         r->wait = marker_wait(r->pool->marker, on_marked, r);
@@ -258,10 +204,10 @@ static void on_row(void *ctx, const char *p, size_t n)
     grow_line(r, n);
     memcpy(r->line, p, n);
     if (copy_row_decode(r->line, n, r->values, r->layer->table->n_columns, &err) < 0) {
-        fail(r, READ_REFUSED, &err);
+        read_fail(r, READ_REFUSED, &err);
         return;
     }
-    if (overlay_find(r->overlay, r->layer->table, r->values, &row) == OVERLAY_UNCHANGED &&
+    if ((r->raw || overlay_find(r->overlay, r->layer->table, r->values, &row) == OVERLAY_UNCHANGED) &&
         layer_admits(r->layer, r->user, r->values)) {
         r->events->row(r->ctx, r->values);
     }
@@ -288,6 +234,7 @@ static void copy_next(struct read *r)
     if (sql.overflow) {
         fail_text(r, READ_REFUSED, "a query is too long");
     } else {
+        r->pool->queries++;
         pg_snapshot_copy(r->conn, buf_cstr(&sql));
     }
     buf_deinit(&sql);
@@ -299,11 +246,14 @@ static void on_copied(void *ctx)
     if (r->state != COPYING) {
         return;
     }
+    r->paused_ms = 0;
     if (r->keys_n > 0) {
         copy_next(r);
         return;
     }
-    overlay_each(r->overlay, r->layer->table, on_noted_row, r);
+    if (!r->raw) {
+        overlay_each(r->overlay, r->layer->table, on_noted_row, r);
+    }
     r->state = READY;
     r->events->done(r->ctx);
 }
@@ -311,12 +261,11 @@ static void on_copied(void *ctx)
 static void on_snapshot_failed(void *ctx, const struct err *err, bool lost)
 {
     struct read *r = ctx;
-    pg_snapshot_free(take_ptr(&r->conn));
-    r->pool->open--;
-    fail(r, lost ? READ_LOST : READ_REFUSED, err);
+    reads_lose(r);
+    read_fail(r, lost ? READ_LOST : READ_REFUSED, err);
 }
 
-static const struct pg_snapshot_events snapshot_events = {on_taken, on_row, on_copied, on_snapshot_failed};
+const struct pg_snapshot_events read_snapshot_events = {on_taken, on_row, on_copied, on_snapshot_failed};
 
 static void ask(struct read *r, const struct layer *layer, struct str user)
 {
@@ -334,12 +283,13 @@ static void ask(struct read *r, const struct layer *layer, struct str user)
 
 void read_whole(struct read *r, const struct layer *layer, struct str user)
 {
-    r->by_keys = false;
+    r->raw = r->by_keys = false;
     r->keys_n = 0;
     ask(r, layer, user);
 }
 
-void read_keys(struct read *r, const struct layer *layer, struct str user, const struct value *keys, size_t n)
+static void ask_by_keys(struct read *r, const struct layer *layer, struct str user, const struct value *keys,
+                        size_t n)
 {
     assert(n > 0);
     r->by_keys = true;
@@ -348,77 +298,52 @@ void read_keys(struct read *r, const struct layer *layer, struct str user, const
     ask(r, layer, user);
 }
 
+void read_keys(struct read *r, const struct layer *layer, struct str user, const struct value *keys, size_t n)
+{
+    r->raw = false;
+    ask_by_keys(r, layer, user, keys, n);
+}
+
+void read_snapshot(struct read *r, const struct layer *layer, struct str user, const struct value *keys,
+                   size_t n)
+{
+    r->raw = true;
+    ask_by_keys(r, layer, user, keys, n);
+}
+
+bool read_is_unchanged(struct read *r, const struct layer *layer, const struct value *row)
+{
+    const struct value *then;
+    return overlay_find(r->overlay, layer->table, row, &then) == OVERLAY_UNCHANGED;
+}
+
+void read_changed(struct read *r, const struct layer *layer, const struct value *keys, size_t n,
+                  void (*fn)(void *ctx, const struct value *row), void *ctx)
+{
+    for (size_t i = 0; i < n; i++) {
+        overlay_each_with(r->overlay, layer->table, layer->columns, &keys[i * layer->columns.n], fn, ctx);
+    }
+}
+
+void read_index(struct read *r, const struct forest *forest)
+{
+    for (uint32_t i = 0; i < forest->n_layers; i++) {
+        const struct layer *layer = &forest->layers[i];
+        if (layer->kind != LAYER_TOP) {
+            overlay_index(r->overlay, layer->table, layer->columns);
+        }
+    }
+}
+
 void read_pause(struct read *r, bool paused)
 {
     if (r->state == COPYING) {
         pg_snapshot_pause(r->conn, paused);
+        r->paused_ms = !paused ? 0 : r->paused_ms ? r->paused_ms : loop_now_ms(r->pool->loop);
     }
 }
 
-/* --- connections --- */
-
-static struct pg_snapshot *take_idle(struct reads *rs)
-{
-    while (rs->idle_n > 0) {
-        struct pg_snapshot *conn = rs->idle[--rs->idle_n];
-        if (pg_snapshot_usable(conn)) {
-            return conn;
-        }
-        pg_snapshot_free(conn); /* the server went away meanwhile */
-        rs->open--;
-    }
-    return NULL;
-}
-
-static void begin(struct read *r)
-{
-    struct reads *rs = r->pool;
-    r->conn = take_idle(rs);
-    if (r->conn) {
-        pg_snapshot_set_owner(r->conn, &snapshot_events, r);
-    } else {
-        r->conn = pg_snapshot_new(rs->loop, &rs->params, &snapshot_events, r);
-        rs->open++;
-    }
-    r->state = TAKING;
-    pg_snapshot_set_lock(r->conn, r->lock.n > 0 ? buf_cstr(&r->lock) : NULL);
-    pg_snapshot_take(r->conn);
-}
-
-static void leave_queue(struct read *r)
-{
-    if (r->prev) {
-        *r->prev = r->next;
-        if (r->next) {
-            r->next->prev = r->prev;
-        } else {
-            r->pool->waiting_tail = r->prev;
-        }
-        r->prev = NULL;
-    }
-}
-
-static void begin_waiting(struct reads *rs)
-{
-    while (rs->waiting && (rs->idle_n > 0 || rs->open < READS_CONNECTIONS)) {
-        struct read *r = rs->waiting;
-        leave_queue(r);
-        begin(r);
-    }
-}
-
-/* A connection whose COPY runs cannot be used again before its end. */
-static void give_back(struct reads *rs, struct pg_snapshot *conn, enum read_state state)
-{
-    if (state == MARKING || state == NOTING || state == READY) {
-        pg_snapshot_release(conn);
-        rs->idle[rs->idle_n++] = conn;
-        pg_snapshot_set_owner(conn, NULL, NULL);
-        return;
-    }
-    pg_snapshot_free(conn);
-    rs->open--;
-}
+/* --- life --- */
 
 struct read *read_start(struct reads *rs, lsn_t position, const struct table *const *tables, size_t n,
                         const struct read_events *events, void *ctx)
@@ -433,10 +358,7 @@ struct read *read_start(struct reads *rs, lsn_t position, const struct table *co
     if (n > 0) {
         query_lock(tables, n, &r->lock);
     }
-    r->prev = rs->waiting_tail;
-    *rs->waiting_tail = r;
-    rs->waiting_tail = &r->next;
-    begin_waiting(rs);
+    reads_enter(r);
     return r;
 }
 
@@ -446,44 +368,15 @@ void read_free(struct read *r)
         return;
     }
     struct reads *rs = r->pool;
-    leave_queue(r);
     loop_post_forget(rs->loop, r);
     marker_forget(r->wait);
     timer_free(r->pause);
-    if (r->conn) {
-        give_back(rs, r->conn, r->state);
-    }
+    reads_leave(r);
     overlay_free(r->overlay);
     buf_deinit(&r->lock);
     arena_deinit(&r->arena);
     free(r->values);
     free(r->line);
     free(r);
-    begin_waiting(rs);
-}
-
-struct reads *reads_new(struct loop *loop, const struct login_params *params, const struct past *past,
-                        struct marker *marker)
-{
-    struct reads *rs = mem_zalloc(sizeof *rs);
-    rs->loop = loop;
-    rs->url = mem_strdup(params->url);
-    rs->params = (struct login_params){.url = rs->url, .require_ssl = params->require_ssl};
-    rs->past = past;
-    rs->marker = marker;
-    rs->waiting_tail = &rs->waiting;
-    return rs;
-}
-
-void reads_free(struct reads *rs)
-{
-    if (!rs) {
-        return;
-    }
-    assert(!rs->waiting);
-    while (rs->idle_n > 0) {
-        pg_snapshot_free(rs->idle[--rs->idle_n]);
-    }
-    free(rs->url);
-    free(rs);
+    reads_begin(rs);
 }

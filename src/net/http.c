@@ -14,7 +14,7 @@
  * No callback tells when: we note at creation which handles the context has put on the loop, and look whether
  * they are still there, once a turn, from the close callback of a handle of our own.
  *
- * WebSockets. Every upgrade is made an ordinary request; one to the path for WebSockets is checked and
+ * WebSockets. Every upgrade is made an ordinary request; one to a path for WebSockets is checked and
  * answered by us, and then the socket leaves libwebsockets (net/http_upgrade.c).
  */
 #include "net/http.h"
@@ -35,14 +35,19 @@
 
 enum { WRITE_CHUNK = 16384, HEAD_SIZE = 2048, EXTRA_HEADERS = 4, CONTEXT_HANDLES = 8, QUERY_ARGS = 64 };
 
+struct upgrade_path {
+    const char *path;
+    http_upgrade_fn check;
+    http_upgraded_fn upgraded;
+    void *ctx;
+};
+
 struct http_server {
     struct loop *loop;
     http_handler_fn handler;
     void *ctx;
-    const char *upgrade_path; /* NULL: none */
-    http_upgrade_fn upgrade_check;
-    http_upgraded_fn upgraded;
-    void *upgrade_ctx;
+    struct upgrade_path upgrades[HTTP_UPGRADES];
+    size_t upgrades_n;
     struct listener *listener;
     struct lws_context *lws;
     void *foreign_loops[1];
@@ -360,20 +365,21 @@ static int refuse_upgrade(struct http_server *server, struct lws *wsi, struct se
 }
 
 /* -1 when it succeeds, too: libwebsockets is to forget the connection. */
-static int on_upgrade(struct http_server *server, struct lws *wsi, struct session *session)
+static int on_upgrade(struct http_server *server, const struct upgrade_path *at, struct lws *wsi,
+                      struct session *session)
 {
     struct upgrade u;
     struct http_upgrade_answer answer = {0};
     if (!upgrade_read(wsi, &u)) {
         return refuse_upgrade(server, wsi, session, 400, "Bad request");
     }
-    int status = server->upgrade_check(server->upgrade_ctx, &u.request, &answer);
+    int status = at->check(at->ctx, &u.request, &answer);
     if (status != 101) {
         return refuse_upgrade(server, wsi, session, status, answer.text);
     }
     int fd = upgrade_accept(wsi, server->loop, &u, answer.subprotocol);
     if (fd >= 0) {
-        server->upgraded(server->upgrade_ctx, fd, u.peer);
+        at->upgraded(at->ctx, fd, u.peer);
     }
     return -1;
 }
@@ -384,8 +390,10 @@ static int on_request(struct http_server *server, struct lws *wsi, struct sessio
     if (server->closing) {
         return -1;
     }
-    if (server->upgrade_path && str_eq((struct str){path, n}, str_c(server->upgrade_path))) {
-        return on_upgrade(server, wsi, session);
+    for (size_t i = 0; i < server->upgrades_n; i++) {
+        if (str_eq((struct str){path, n}, str_c(server->upgrades[i].path))) {
+            return on_upgrade(server, &server->upgrades[i], wsi, session);
+        }
     }
     struct http_request *r = new_request(server, wsi, session, path, n);
     server->handler(server->ctx, r);
@@ -614,8 +622,6 @@ uint16_t http_server_port(const struct http_server *s)
 void http_server_upgrade_at(struct http_server *s, const char *path, http_upgrade_fn check,
                             http_upgraded_fn upgraded, void *ctx)
 {
-    s->upgrade_path = path;
-    s->upgrade_check = check;
-    s->upgraded = upgraded;
-    s->upgrade_ctx = ctx;
+    assert(s->upgrades_n < HTTP_UPGRADES);
+    s->upgrades[s->upgrades_n++] = (struct upgrade_path){path, check, upgraded, ctx};
 }

@@ -26,6 +26,7 @@ enum {
     HTTP_IDLE_S = 60,       /* a connection that is kept alive */
     HTTP_STALL_S = 20,      /* a client that sends its request, or takes its answer, too slowly */
     HTTP_SUBPROTOCOLS = 16, /* offered in one upgrade */
+    HTTP_UPGRADES = 2,      /* paths with WebSockets */
 };
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_OTHER };
@@ -71,7 +72,7 @@ struct http_upgrade {
 };
 
 struct http_upgrade_answer {
-    struct str subprotocol; /* 101: one of those offered */
+    struct str subprotocol; /* 101: one of those offered, or "" for none */
     char text[256];         /* else: the body, plain text */
 };
 
@@ -81,6 +82,7 @@ typedef int (*http_upgrade_fn)(void *ctx, const struct http_upgrade *u, struct h
  * it any more: it does not count among its connections. peer is valid during the call. */
 typedef void (*http_upgraded_fn)(void *ctx, int fd, const char *peer);
 
-/* Requests to this path (a constant) are upgrades: what is none is answered with 400, "Bad request". */
+/* Requests to this path (a constant) are upgrades: what is none is answered with 400, "Bad request". At most
+ * HTTP_UPGRADES paths. */
 void http_server_upgrade_at(struct http_server *s, const char *path, http_upgrade_fn check,
                             http_upgraded_fn upgraded, void *ctx);

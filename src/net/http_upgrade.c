@@ -103,8 +103,12 @@ static void put_answer(struct buf *b, const char *key, struct str subprotocol)
     lws_b64_encode_string((const char *)digest, sizeof digest, accept, sizeof accept);
     buf_printf(b,
                "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
-               "sec-websocket-accept: %s\r\nsec-websocket-protocol: %.*s\r\n\r\n",
-               accept, STR_ARG(subprotocol));
+               "sec-websocket-accept: %s\r\n",
+               accept);
+    if (subprotocol.n > 0) {
+        buf_printf(b, "sec-websocket-protocol: %.*s\r\n", STR_ARG(subprotocol));
+    }
+    buf_put_c(b, "\r\n");
 }
 
 /* What was answered before on this connection has been read by the client, or it would not have asked: a few

@@ -25,9 +25,9 @@ enum {
     WEBSOCKET_REASON = 123,    /* bytes of a reason; more are cut off */
 };
 
-/* All but close_ms and tick_ms are required; those are the ones above when 0. */
+/* close_ms and tick_ms are the ones above when 0; text_refusal is required. */
 struct websocket_options {
-    size_t max_message; /* bytes; a longer one closes with 1009 */
+    size_t max_message; /* bytes; a longer one closes with 1009. 0: on_message gets pieces as they arrive */
     const char
         *text_refusal; /* reason of the close (1003) that answers a text message; outlives the websocket */
     unsigned tick_ms, close_ms;

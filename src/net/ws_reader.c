@@ -73,7 +73,7 @@ static int check_data(const struct ws_reader *r, uint64_t length, struct ws_cont
     if (r->opcode == OP_TEXT) {
         return refuse(out, WS_UNSUPPORTED);
     }
-    return length <= r->max - r->message.n ? 0 : refuse(out, WS_TOO_BIG);
+    return r->max == WS_PIECES || length <= r->max - r->message.n ? 0 : refuse(out, WS_TOO_BIG);
 }
 
 static int begin_frame(struct ws_reader *r, struct ws_content *out)
@@ -148,8 +148,12 @@ static int take_payload(struct ws_reader *r, char *p, size_t n, bool whole, stru
         out->bytes = (struct str){p, n};
         return WS_MESSAGE;
     }
-    buf_put(&r->message, p, n);
     r->begun = r->left > 0 ? r->begun : !r->fin;
+    if (r->max == WS_PIECES) {
+        out->bytes = (struct str){p, n};
+        return n > 0 ? WS_MESSAGE : WS_NEED_MORE;
+    }
+    buf_put(&r->message, p, n);
     if (r->left > 0 || !r->fin) {
         return WS_NEED_MORE;
     }

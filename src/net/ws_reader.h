@@ -2,7 +2,8 @@
 /*
  * WebSocket frames of a client (RFC 6455 section 5) from bytes. Pure.
  *
- * Messages come whole, however they were fragmented; control frames as they are, in between. No extensions.
+ * Messages come whole, however they were fragmented, or in pieces as they arrive, when their bounds mean
+ * nothing; control frames as they are, in between. No extensions.
  */
 #pragma once
 
@@ -22,9 +23,10 @@ enum {
 };
 
 enum { WS_CONTROL_MAX = 125, WS_HEAD_MAX = 14 };
+enum { WS_PIECES = 0 }; /* in place of the longest message: pieces of any, and nothing is held */
 
 struct ws_reader {
-    size_t max; /* bytes of a message */
+    size_t max; /* bytes of a message; WS_PIECES: pieces */
     struct buf message;
     bool begun;   /* a message's first frame was there, its last not yet */
     bool given;   /* `message` was handed out by the last call */
@@ -39,7 +41,8 @@ struct ws_reader {
 
 /* What an event is about. */
 struct ws_content {
-    struct str bytes; /* MESSAGE, PING, PONG: valid until the next call, or until the input changes */
+    struct str bytes; /* MESSAGE (or a piece of one), PING, PONG: valid until the next call, or until the
+                         input changes */
     int code;         /* CLOSE: as sent, or WS_NO_STATUS. Failure: what to close with */
 };
 

@@ -25,6 +25,65 @@ static void read_all(struct ws_reader *r, char *p, size_t n, struct buf *out)
     }
 }
 
+/* Pieces of any message: nothing is lost, nothing is held, however it arrives. */
+static void pieces_come_as_they_arrive(void **state)
+{
+    CLEANUP(buf_deinit) struct buf b = BUF_INIT(2 * MAX);
+    put_client_frame(&b, WS_OP_BINARY, "in ", 3);
+    put_client_frame(&b, WS_FIN | WS_OP_PING, "between", 7);
+    put_client_frame(&b, WS_OP_CONTINUATION, "", 0);
+    put_client_frame(&b, WS_FIN | WS_OP_CONTINUATION, "three pieces, ", 14);
+    put_client_frame(&b, WS_FIN | WS_OP_BINARY, "and whole", 9);
+    for (size_t part = 1; part <= b.n; part++) {
+        struct ws_reader r;
+        struct ws_content content;
+        CLEANUP(buf_deinit) struct buf got = BUF_INIT(1000), copy = BUF_INIT(1000);
+        ws_reader_init(&r, WS_PIECES);
+        buf_put(&copy, b.p, b.n);
+        for (size_t at = 0; at < b.n; at += part) {
+            char *p = copy.p + at, *end = copy.p + (b.n - at < part ? b.n : at + part);
+            while (p < end) {
+                int event = ws_read(&r, &p, end, &content);
+                assert_true(event >= 0);
+                buf_put(&got, content.bytes.p, event == WS_MESSAGE ? content.bytes.n : 0);
+            }
+        }
+        assert_string_equal(buf_cstr(&got), "in three pieces, and whole");
+        assert_int_equal(r.message.cap, 0);
+        ws_reader_deinit(&r);
+    }
+}
+
+/* The rules hold for them as well; only no length is too long. */
+static void pieces_keep_the_rules(void **state)
+{
+    static const unsigned char text[] = {0x81, 0x80, 0, 0, 0, 0}, lost[] = {0x80, 0x80, 0, 0, 0, 0},
+                               inside[] = {0x02, 0x80, 0, 0, 0, 0, 0x82, 0x80, 0, 0, 0, 0},
+                               huge[] = {0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff,
+                                         0xff, 0xff, 0xff, 0,    0,    0,    0};
+    static const struct {
+        const unsigned char *p;
+        size_t n;
+        int code; /* 0: nothing wrong */
+    } cases[] = {{text, sizeof text, WS_UNSUPPORTED},
+                 {lost, sizeof lost, WS_PROTOCOL_ERROR},
+                 {inside, sizeof inside, WS_PROTOCOL_ERROR},
+                 {huge, sizeof huge, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct ws_reader r;
+        struct ws_content content = {0};
+        char copy[32], *p = copy;
+        int event = 0;
+        memcpy(copy, cases[i].p, cases[i].n);
+        ws_reader_init(&r, WS_PIECES);
+        while (p < copy + cases[i].n && event >= 0) {
+            event = ws_read(&r, &p, copy + cases[i].n, &content);
+        }
+        assert_int_equal(event < 0 ? content.code : 0, cases[i].code);
+        ws_reader_deinit(&r);
+    }
+}
+
 /* In pieces of every size. */
 static void expect(const struct buf *frames, const char *words)
 {
@@ -143,6 +202,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_come_whole),
+        cmocka_unit_test(pieces_come_as_they_arrive),
+        cmocka_unit_test(pieces_keep_the_rules),
         cmocka_unit_test(lengths_have_three_forms),
         cmocka_unit_test(what_breaks_the_protocol_is_refused),
         cmocka_unit_test(fragments_count_together),

@@ -333,6 +333,11 @@ bool pg_snapshot_usable(const struct pg_snapshot *s)
     return s->state != FAILED;
 }
 
+int pg_snapshot_pid(const struct pg_snapshot *s)
+{
+    return s->conn ? PQbackendPID(s->conn) : 0;
+}
+
 void pg_snapshot_take(struct pg_snapshot *s)
 {
     assert(s->state == NEW || s->state == IDLE || s->state == RELEASING || s->state == HELD ||

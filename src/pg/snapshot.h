@@ -36,6 +36,9 @@ void pg_snapshot_set_owner(struct pg_snapshot *s, const struct pg_snapshot_event
 
 bool pg_snapshot_usable(const struct pg_snapshot *s); /* false: it has failed */
 
+/* Of the server's process; 0: not connected. */
+int pg_snapshot_pid(const struct pg_snapshot *s);
+
 /* Locks that each transaction takes before its snapshot: a statement, copied. NULL, and at first: none. */
 void pg_snapshot_set_lock(struct pg_snapshot *s, const char *sql);
 /* Takes a new snapshot, in place of the one there was. Not while a COPY runs. */

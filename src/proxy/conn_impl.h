@@ -24,6 +24,7 @@ struct conn {
     struct conn *next, **link; /* in worker.conns */
     struct worker *worker;
     enum conn_state state;
+    enum session_mode mode;
     struct stream *client, *server;
     struct entrance *entrance; /* NULL in an open session, and so is … */
     struct timer *timer;       /* … this: they would cost more than the rest */

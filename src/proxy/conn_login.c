@@ -56,7 +56,20 @@ static void put_options(struct conn *c, struct buf *options, const char *token, 
             buf_put_byte(options, ' ');
         }
     }
-    buf_printf(options, "-c busbar.session=%s", token);
+    if (c->mode == SESSION_ELECTRIC) { /* the guard takes the others for strangers */
+        buf_printf(options, "-c busbar.session=%s", token);
+    }
+}
+
+/* spec of the original: these names choose. */
+static enum session_mode mode_of(const struct startup *su)
+{
+    if (str_starts_with(su->database, STR("prisma_migrate_shadow_db"))) {
+        return SESSION_SHADOW;
+    }
+    return str_eq(su->user, STR("prisma"))        ? SESSION_INTROSPECTION
+           : str_eq(su->user, STR("transparent")) ? SESSION_TRANSPARENT
+                                                  : SESSION_ELECTRIC;
 }
 
 static void on_login(void *ctx, struct upstream *up, const struct login_error *error);
@@ -70,6 +83,7 @@ void conn_start_login(struct conn *c)
     timer_free(c->timer);
     c->timer = NULL;
     stream_pause(c->client);
+    c->mode = mode_of(&c->entrance->gate.startup);
     const struct policy *policy = c->entrance->policy;
     if (!policy->secret || token_make(policy->secret, token, &err) < 0) {
         conn_refuse(c, PROXY_NOT_READY);
@@ -77,7 +91,9 @@ void conn_start_login(struct conn *c)
     }
     CLEANUP(buf_deinit) struct buf options = BUF_INIT(3 * LIMIT_STARTUP_PACKET);
     put_options(c, &options, token, &application_name, &client_encoding);
+    const char *shadow = c->mode == SESSION_SHADOW ? c->entrance->gate.startup.database.p : NULL;
     const char *const extra[][2] = {{"application_name", application_name},
+                                    {"dbname", shadow},
                                     {"client_encoding", client_encoding},
                                     {"options", buf_cstr(&options)}};
     struct login_params params = {.url = policy->options.url,
@@ -141,6 +157,7 @@ static void on_login(void *ctx, struct upstream *up, const struct login_error *e
     }
     conn_open(c, fd);
     greet(c);
+    session_set_mode(c->session, c->mode);
     if (c->entrance->in.n > 0) {
         conn_feed_session(c, c->entrance->in.p, c->entrance->in.n);
     }

@@ -131,7 +131,7 @@ void conn_open(struct conn *c, int fd)
 {
     c->server = stream_new(c->worker->loop, fd, c->upstream->ssl, &server_events, c);
     c->session = session_new(&session_out, c, c->prefix, &c->worker->stats.sessions);
-    session_set_guarded(c->session, c->entrance->policy->guarded);
+    session_set_guarded(c->session, c->entrance->policy->guarded || c->mode != SESSION_ELECTRIC);
     conn_set_state(c, CONN_OPEN);
     c->opened_ms = c->active_ms = conn_now(c);
     c->login_ms = c->opened_ms - c->login_ms;

@@ -111,23 +111,34 @@ static void hand_over(struct proxy *p, const struct arrival *arrival)
 }
 
 /* Those above the limit are told so, as long as they are not too many themselves. */
-static void on_accept(void *ctx, int fd, const struct peer *peer)
+static void admit(struct proxy *p, struct arrival arrival, const char *peer)
 {
-    struct proxy *p = ctx;
-    struct arrival arrival = {.fd = fd,
-                              .id = ++p->last_id,
-                              .local = peer->address->sa_family == AF_UNIX,
-                              .header_due = cidr_list_has(&p->proxy_protocol, peer->address)};
     uint64_t here = connections(p);
+    arrival.id = ++p->last_id;
     if (here >= (uint64_t)p->policy->options.max_connections + LIMIT_SURPLUS_CONNECTIONS) {
         p->dropped++;
-        log_debug(NULL, "too many connections peer=%s", peer->text);
-        close(fd);
+        log_debug(NULL, "too many connections peer=%s", peer);
+        close(arrival.fd);
         return;
     }
     arrival.too_many = here >= p->policy->options.max_connections;
-    snprintf(arrival.peer, sizeof arrival.peer, "%s", peer->text);
+    snprintf(arrival.peer, sizeof arrival.peer, "%s", peer);
     hand_over(p, &arrival);
+}
+
+static void on_accept(void *ctx, int fd, const struct peer *peer)
+{
+    struct proxy *p = ctx;
+    admit(p,
+          (struct arrival){.fd = fd,
+                           .local = peer->address->sa_family == AF_UNIX,
+                           .header_due = cidr_list_has(&p->proxy_protocol, peer->address)},
+          peer->text);
+}
+
+void proxy_admit(struct proxy *p, int fd, const char *peer)
+{
+    admit(p, (struct arrival){.fd = fd}, peer);
 }
 
 /* --- the policy in force --- */

@@ -35,6 +35,9 @@ void proxy_set_ready(struct proxy *p, const char *session_secret, bool guarded);
 void proxy_set_not_ready(struct proxy *p, const char *reason);
 /* Logins from now on go by these options; on failure nothing has changed. */
 MUST_USE int proxy_set_policy(struct proxy *p, const struct policy_options *options, struct err *err);
+/* A client that came another way than by the listener: fd, connected and non-blocking, is taken over. It is
+ * treated like one over TCP. peer: for the log. Not once the proxy drains. */
+void proxy_admit(struct proxy *p, int fd, const char *peer);
 void proxy_read_stats(const struct proxy *p, struct proxy_stats *out);
 
 /* No new client is let in, sessions end as soon as they are at rest. drained is called when none is left,

@@ -71,6 +71,22 @@ void session_set_guarded(struct session *s, bool on)
     s->guarded = on;
 }
 
+static void on_catalogs_hidden(struct session *s, bool ok)
+{
+    if (!ok) {
+        forward_error(s, buf_str(&s->hidden.error), 0, true, 0);
+        session_fatal(s, PROXY_NO_INTROSPECTION);
+    }
+}
+
+void session_set_mode(struct session *s, enum session_mode mode)
+{
+    s->mode = mode;
+    if (mode == SESSION_INTROSPECTION) {
+        hidden_run(s, HIDDEN_SYNC, STR("SELECT busbar.hide_catalogs()"), NULL, 0, on_catalogs_hidden);
+    }
+}
+
 void session_set_std_strings(struct session *s, bool on)
 {
     s->std_strings = on;

@@ -22,6 +22,17 @@
 
 struct session;
 
+/* What a session is for. */
+enum session_mode {
+    SESSION_ELECTRIC,
+    /* In a database that a tool makes to try migrations out in, and drops: DDLX is answered and does nothing,
+     * all else is the server's. */
+    SESSION_SHADOW,
+    /* It reads the schema, of which it sees the electrified tables alone, and changes nothing. */
+    SESSION_INTROSPECTION,
+    SESSION_TRANSPARENT, /* nothing is done about any message */
+};
+
 /* Where the bytes go. What is written is borrowed until the matching flush; the session flushes before it
  * lets go of anything but the input of session_feed_*(), whose caller flushes afterwards. */
 struct session_out {
@@ -75,5 +86,8 @@ bool session_wants_client(const struct session *s);
 /* Whether event triggers guard the schema; true at first. Without them the session itself asks, before each
  * COMMIT of a transaction that may have held DDL, what has changed. Only before the first message. */
 void session_set_guarded(struct session *s, bool on);
+/* SESSION_ELECTRIC at first. Only before the first message; SESSION_INTROSPECTION begins with a query of its
+ * own, for which the client's messages wait. */
+void session_set_mode(struct session *s, enum session_mode mode);
 /* The server reported standard_conforming_strings. */
 void session_set_std_strings(struct session *s, bool on);

@@ -76,7 +76,7 @@ static void ask_next(struct session *s)
 
 static void parse_ddlx(struct session *s, struct str name, struct special *special)
 {
-    struct stand_in in = stand_in_for(s, &s->arena, special->text);
+    struct stand_in in = stand_in_for(s, &s->arena, special->text, special->tag);
     special->injected = true;
     special->point_at = (uint32_t)in.point_at;
     special->tag = in.tag;
@@ -102,6 +102,7 @@ void batch_parse(struct session *s, struct str frame, struct str name, struct st
         }
         return;
     }
+    adapt_statement(s, &statements[0]);
     struct special *special = special_of(&statements[0]);
     special_unref(s->parse_undo);
     s->parse_undo = special_undo(name, special_map_get(&s->statements, name));
@@ -134,13 +135,6 @@ static bool may_mark(const struct special *special)
     return special->wrap || special->kind == STATEMENT_DDL_INDEX_CONCURRENTLY;
 }
 
-/* Behind a hidden BEGIN we act upon transaction commands, and in a failed transaction a Parse of anything but
- * its end fails; elsewhere what they do is seen when they are answered. */
-static bool matters(const struct session *s, const struct special *special)
-{
-    return special && (may_mark(special) || s->block == BLOCK_HIDDEN || s->status == 'E');
-}
-
 /* Looking further back costs more than waiting. */
 enum { LOOK_BACK = 1000 };
 
@@ -152,7 +146,7 @@ bool name_is_uncertain(const struct session *s, struct str name)
     for (uint32_t i = s->answers.n; s->undos > 0 && i > 0; i--) {
         const struct answer *a = answers_at(&s->answers, i - 1);
         if (answer_undoes(a) && str_eq(a->special->text, name)) {
-            if (this_batch || matters(s, a->special->previous)) {
+            if (this_batch || a->special->previous) {
                 return !this_batch; /* in one batch: when the Parse is skipped, so is the Bind */
             }
             found = true;
@@ -162,7 +156,7 @@ bool name_is_uncertain(const struct session *s, struct str name)
             return true;
         }
     }
-    return found && matters(s, special_map_get(&s->statements, name));
+    return found && special_map_get(&s->statements, name);
 }
 
 static void on_drained_for_bind(struct session *s)

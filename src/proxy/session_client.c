@@ -12,6 +12,7 @@
 
 #include "base/limits.h"
 #include "base/rd.h"
+#include "sql/redirect.h"
 
 #include <assert.h>
 
@@ -92,6 +93,9 @@ static enum look look_at_beginning(struct session *s, const struct incoming *in,
 
 static enum look look_at(struct session *s, const struct incoming *in, struct str text)
 {
+    if (s->mode == SESSION_TRANSPARENT || s->mode == SESSION_INTROSPECTION) {
+        return LOOK_PLAIN;
+    }
     if (is_whole(in)) {
         if (script_arrives(s)) {
             return LOOK_WHOLE;
@@ -347,6 +351,29 @@ static bool worth_looking(const struct incoming *in)
     return is_whole(in) || in->head.type == 'd' || in->head.total > LIMIT_PEEK;
 }
 
+/* A statement of a session that may not see all of the catalogs: it goes on from a copy. The name in front of
+ * a Parse's text is no part of that. */
+static void redirect(struct session *s, struct incoming *in)
+{
+    struct str body = body_at_hand(in);
+    struct rd r = rd_init(body.p, body.n);
+    if (in->head.type == 'P') {
+        rd_cstr(&r);
+    }
+    struct str text = rd_cstr(&r);
+    buf_reset(&s->scratch);
+    buf_put(&s->scratch, in->p, in->n);
+    if (!r.failed) { /* else it is malformed, and will be told so */
+        redirect_catalogs(s->scratch.p + (text.p - in->p), text.n, s->std_strings);
+    }
+    in->p = s->scratch.p;
+}
+
+static bool is_redirected(const struct session *s, char type)
+{
+    return s->mode == SESSION_INTROSPECTION && (type == 'Q' || type == 'P');
+}
+
 /* The client of a script in progress is heard only while the server reads CopyData. */
 static bool may_come_during_copy(char type)
 {
@@ -379,7 +406,18 @@ static int one_message(struct session *s, const char *p, size_t n, size_t *out_u
         session_fatal(s, PROXY_STATEMENT_TOO_LONG);
         return err_set(err, ERR_LIMIT, "a statement that may change the schema is too long");
     }
+    bool redirected = is_redirected(s, in.head.type);
+    if (redirected && !is_whole(&in)) {
+        return 0;
+    }
+    if (redirected) {
+        redirect(s, &in);
+    }
     if (rule(s, &in) == USED) {
+        if (redirected) {
+            s->out.flush_server(s->ctx);
+            buf_reset(&s->scratch);
+        }
         counter_add(&s->counters->messages_from_clients, 1);
         note_message(s, in.head.type);
         *out_used = in.n;

@@ -98,11 +98,49 @@ void hidden_finish(struct session *s, bool ok)
     }
 }
 
-struct stand_in stand_in_for(struct session *s, struct arena *arena, struct str text)
+void adapt_statement(const struct session *s, struct statement *st)
+{
+    if (s->mode != SESSION_SHADOW) {
+        return;
+    }
+    switch (st->kind) {
+    case STATEMENT_ELECTRIFY:
+        st->kind = STATEMENT_DDLX;
+        return;
+    case STATEMENT_DDL:
+    case STATEMENT_DDL_INDEX_CONCURRENTLY:
+    case STATEMENT_DO:
+        st->kind = STATEMENT_PLAIN;
+        st->wrap = false;
+        return;
+    default:
+        return;
+    }
+}
+
+/* Where there is nothing of ours in the database. */
+static struct stand_in shadow_for(struct arena *arena, struct str text, const char *tag)
+{
+    static const struct str nothing = {"RESET busbar.nothing", 20};
+    struct ddlx ddlx;
+    struct ddlx_error error;
+    if (tag) {
+        return (struct stand_in){.sql = nothing, .tag = tag};
+    }
+    if (ddlx_parse(arena, text, &ddlx, &error) < 0) {
+        return (struct stand_in){.sql = str_c(ddlx_shadow_error(arena, &error)), .point_at = error.position};
+    }
+    return (struct stand_in){.sql = nothing, .tag = ddlx.tag};
+}
+
+struct stand_in stand_in_for(struct session *s, struct arena *arena, struct str text, const char *tag)
 {
     struct ddlx ddlx;
     struct ddlx_error error;
     counter_add(&s->counters->ddlx_statements, 1);
+    if (s->mode == SESSION_SHADOW) {
+        return shadow_for(arena, text, tag);
+    }
     if (ddlx_parse(arena, text, &ddlx, &error) < 0) {
         return (struct stand_in){.sql = str_c(ddlx_plan_error(arena, &error)), .point_at = error.position};
     }

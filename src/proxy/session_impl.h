@@ -99,9 +99,10 @@ struct session {
         *reconcile_at_sync; /* an index was built or dropped concurrently, by this one; a reference */
     uint32_t unsure;        /* statements under way that may mark the transaction */
     uint32_t begins;        /* BEGINs under way that make our transaction the client's, unless they fail */
-    bool std_strings;       /* standard_conforming_strings */
-    bool guarded;           /* event triggers mark the transaction */
-    bool unchecked;         /* not guarded: the open transaction may have changed the schema */
+    enum session_mode mode;
+    bool std_strings; /* standard_conforming_strings */
+    bool guarded;     /* event triggers mark the transaction */
+    bool unchecked;   /* not guarded: the open transaction may have changed the schema */
     struct str
         unchecked_text; /* ... by this statement; owned; p NULL: by several, or it is too long to keep */
 
@@ -176,7 +177,10 @@ struct stand_in {
     const char *tag; /* of DDLX; NULL for an error. Static */
     size_t point_at; /* of the error in the text, characters from 1 */
 };
-struct stand_in stand_in_for(struct session *s, struct arena *arena, struct str ddlx);
+/* tag: of a statement that is not DDLX in form, and stands for it; else NULL. */
+struct stand_in stand_in_for(struct session *s, struct arena *arena, struct str ddlx, const char *tag);
+/* A statement as it is treated in the session's mode. */
+void adapt_statement(const struct session *s, struct statement *st);
 
 /* What a statement would do that clients may not be able to follow, to be asked about before it is done: at
  * most LIMIT_ASKED. More is left to the guard, which has the last word anyway. */

@@ -336,7 +336,7 @@ static void run_plain_pieces(struct session *s)
 static void run_ddlx(struct session *s)
 {
     struct script *sc = s->script;
-    struct stand_in in = stand_in_for(s, &sc->arena, current(s)->text);
+    struct stand_in in = stand_in_for(s, &sc->arena, current(s)->text, current(s)->tag);
     sc->injected = true;
     sc->point_at = in.point_at;
     sc->tag = in.tag;
@@ -692,6 +692,9 @@ static int cut(struct session *s, struct str text)
     }
     sc->statements = sc->splitter.items;
     sc->n = sc->splitter.n;
+    for (size_t i = 0; i < sc->n; i++) {
+        adapt_statement(s, &sc->statements[i]);
+    }
     return 0;
 }
 

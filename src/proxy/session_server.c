@@ -385,9 +385,11 @@ void skip_to_sync(struct session *s)
 }
 
 /* True for what a client must not see: the call stack of our functions. */
-static bool inner_working(struct str context)
+static bool inner_working(struct str context, bool injected)
 {
-    return memmem(context.p, context.n, "busbar.", 7) != NULL;
+    static const char block[] = "inline_code_block"; /* DO: the client's own, unless we sent it */
+    return memmem(context.p, context.n, "busbar.", 7) != NULL ||
+           (injected && memmem(context.p, context.n, block, sizeof block - 1) != NULL);
 }
 
 static void put_position(struct buf *out, struct str value, size_t shift)
@@ -404,7 +406,7 @@ static void forward_problem(struct session *s, char type, struct str body, size_
                             size_t point_at)
 {
     struct buf out = BUF_INIT(LIMIT_HELD_FRAME * 2);
-    bool ours = inner_working(message_field(body, 'W'));
+    bool ours = inner_working(message_field(body, 'W'), injected);
     struct message_field f;
     buf_put_byte(&out, type);
     buf_put_u32be(&out, 0);
@@ -457,7 +459,8 @@ static enum verdict show_error(struct session *s, const struct answer *a, struct
         injected = a->special->injected;
         point_at = a->special->point_at;
     }
-    if (!injected && shift == 0 && !inner_working(message_field(body, 'W'))) {
+    bool ours = inner_working(message_field(body, 'W'), injected) && s->mode != SESSION_TRANSPARENT;
+    if (!injected && shift == 0 && !ours) {
         return PASS;
     }
     forward_error(s, body, shift, injected, point_at);

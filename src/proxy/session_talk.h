@@ -203,13 +203,20 @@ static void say(struct talk *t, enum who who, const char *p, size_t n)
     assert_true(rc == 0 || t->closed);
 }
 
-static void hold_one(const struct step *steps, size_t n, bool byte_by_byte, bool guarded, bool expect_closed)
+/* A talk that is not an ordinary one. */
+struct setting {
+    bool unguarded, closes;
+    enum session_mode mode;
+};
+
+static void hold_one(const struct step *steps, size_t n, bool byte_by_byte, struct setting setting)
 {
     static const struct session_out out = {to_client, to_server, flush, flush, on_close};
     struct talk t = {.to_client = BUF_INIT(100000), .to_server = BUF_INIT(100000)};
     struct session_counters counters = {0};
     t.session = session_new(&out, &t, "", &counters);
-    session_set_guarded(t.session, guarded);
+    session_set_guarded(t.session, !setting.unguarded);
+    session_set_mode(t.session, setting.mode);
     for (size_t i = 0; i < n; i++) {
         CLEANUP(buf_deinit) struct buf in = BUF_INIT(100000);
         put_messages(&in, steps[i].says, steps[i].messages);
@@ -223,34 +230,27 @@ static void hold_one(const struct step *steps, size_t n, bool byte_by_byte, bool
         assert_said(SERVER, &t.to_client, steps[i].to_client, i);
         assert_said(CLIENT, &t.to_server, steps[i].to_server, i);
     }
-    assert_int_equal(t.closed, expect_closed);
+    assert_int_equal(t.closed, setting.closes);
     session_free(t.session);
     buf_deinit(&t.to_client);
     buf_deinit(&t.to_server);
 }
 
-static void hold(const struct step *steps, size_t n, bool guarded, bool expect_closed)
+static void hold(const struct step *steps, size_t n, struct setting setting)
 {
-    hold_one(steps, n, false, guarded, expect_closed);
-    hold_one(steps, n, true, guarded, expect_closed);
+    hold_one(steps, n, false, setting);
+    hold_one(steps, n, true, setting);
 }
 
-#define TALK(...)                                         \
+#define TALK_SET(setting, ...)                            \
     do {                                                  \
         static const struct step steps[] = {__VA_ARGS__}; \
-        hold(steps, ARRAY_LEN(steps), true, false);       \
+        hold(steps, ARRAY_LEN(steps), setting);           \
     } while (0)
-#define TALK_CLOSED(...)                                  \
-    do {                                                  \
-        static const struct step steps[] = {__VA_ARGS__}; \
-        hold(steps, ARRAY_LEN(steps), true, true);        \
-    } while (0)
-
-#define TALK_UNGUARDED(...)                               \
-    do {                                                  \
-        static const struct step steps[] = {__VA_ARGS__}; \
-        hold(steps, ARRAY_LEN(steps), false, false);      \
-    } while (0)
+#define TALK(...)           TALK_SET(((struct setting){.closes = false}), __VA_ARGS__)
+#define TALK_CLOSED(...)    TALK_SET(((struct setting){.closes = true}), __VA_ARGS__)
+#define TALK_UNGUARDED(...) TALK_SET(((struct setting){.unguarded = true}), __VA_ARGS__)
+#define TALK_IN(what, ...)  TALK_SET(((struct setting){.mode = what}), __VA_ARGS__)
 
 /* A hidden operation, as the server sees it and as it answers. */
 #define HIDDEN(sql) \

@@ -406,6 +406,52 @@ static void test_what_came_before_terminate_is_answered(void **state)
          {SERVER, "C[SELECT 1] Z[I]", "C[SELECT 1] Z[I]", NULL}, {CLIENT, "Q[select 2]", NULL, NULL});
 }
 
+static void test_a_transparent_session_does_nothing(void **state)
+{
+    (void)state;
+    TALK_IN(SESSION_TRANSPARENT,
+            {CLIENT, "Q[create table a (); alter table a enable electric; commit]", NULL,
+             "Q[create table a (); alter table a enable electric; commit]"},
+            {SERVER, "E[SERROR|C42601|Mno|Win busbar.x()] Z[I]", "E[42601 no] Z[I]", NULL},
+            {CLIENT, "P[|electric enable a] B[|] E[] S", NULL, "P[|electric enable a] B[|] E S"});
+}
+
+static void test_in_a_shadow_database_ddlx_alone_is_seen_to(void **state)
+{
+    (void)state;
+    TALK_IN(SESSION_SHADOW, {CLIENT, "Q[drop index concurrently i]", NULL, "Q[drop index concurrently i]"},
+            {SERVER, "C[DROP INDEX] Z[I]", "C[DROP INDEX] Z[I]", NULL},
+            {CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+            {CLIENT, "Q[create table a (); electric grant all on a to 'x'; alter table a drop b]", NULL,
+             "Q[create table a ()]"},
+            {SERVER, "C[CREATE TABLE] Z[T]", "C[CREATE TABLE]", "Q[RESET busbar.nothing]"},
+            {SERVER, "C[RESET] Z[T]", "C[ELECTRIC GRANT]", "Q[alter table a drop b]"},
+            {SERVER, "C[ALTER TABLE] Z[T]", "C[ALTER TABLE] Z[T]", NULL},
+            {CLIENT, "P[|call electric.enable('a')] B[|] E[] S", NULL, "P[|RESET busbar.nothing] B[|] E S"},
+            {SERVER, "1 2 C[RESET] Z[T]", "1 2 C[ELECTRIC ENABLE] Z[T]", NULL},
+            {CLIENT, "Q[commit]", NULL, "Q[commit]"});
+}
+
+#define HIDE HIDDEN("SELECT busbar.hide_catalogs()") " S"
+
+static void test_an_introspecting_session_is_led_to_what_it_may_see(void **state)
+{
+    (void)state;
+    TALK_IN(SESSION_INTROSPECTION, {CLIENT, "Q[select 1 from pg_catalog.pg_class]", NULL, HIDE},
+            {SERVER, "1 2 D[] C[SELECT 1] 3 3 Z[I]", NULL, "Q[select 1 from pg_temp   .pg_class]"},
+            {SERVER, "T[x] D[1] C[SELECT 1] Z[I]", "T[x] D C[SELECT 1] Z[I]", NULL},
+            {CLIENT, "P[it's|select pg_catalog.pg_type.oid] B[|it's] E[] S", NULL,
+             "P[it's|select pg_temp   .pg_type.oid] B[|it's] E S"});
+}
+
+static void test_an_introspecting_session_that_would_see_too_much_ends(void **state)
+{
+    (void)state;
+    TALK_SET(((struct setting){.mode = SESSION_INTROSPECTION, .closes = true}),
+             {CLIENT, "Q[select 1]", NULL, HIDE}, {SERVER, "E[SERROR|C42501|Mno]", NULL, NULL},
+             {SERVER, "Z[I]", "E[42501 no] E[55000 what user prisma may not see could not be hidden]", NULL});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -437,6 +483,10 @@ int main(void)
         cmocka_unit_test(test_a_long_statement_is_not_held),
         cmocka_unit_test(test_a_mark_among_joined_statements_is_of_the_right_one),
         cmocka_unit_test(test_what_came_before_terminate_is_answered),
+        cmocka_unit_test(test_a_transparent_session_does_nothing),
+        cmocka_unit_test(test_in_a_shadow_database_ddlx_alone_is_seen_to),
+        cmocka_unit_test(test_an_introspecting_session_is_led_to_what_it_may_see),
+        cmocka_unit_test(test_an_introspecting_session_that_would_see_too_much_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,12 +10,32 @@
 #include "shapes/keys.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
+
+struct noted;
+
+/* Among the rows with the same values in the columns of one index. */
+struct noted_place {
+    struct noted *next, **at; /* at NULL: it is not there */
+};
 
 struct noted {
     struct keyed k;
-    const struct value *row; /* NULL: it was not there */
+    const struct value *row;    /* NULL: it was not there */
+    struct noted_place *places; /* by index */
     char key[];
+};
+
+struct noted_group {
+    struct keyed k;
+    struct noted *first;
+    char key[];
+};
+
+struct noted_index {
+    struct columns columns;
+    struct keytable groups;
 };
 
 struct noted_table {
@@ -23,6 +43,8 @@ struct noted_table {
     uint32_t *key;
     uint32_t n_key;
     struct keytable noted;
+    struct noted_index *indexes;
+    uint32_t n_indexes;
 };
 
 struct overlay {
@@ -62,7 +84,11 @@ void overlay_free(struct overlay *o)
         return;
     }
     for (size_t i = 0; i < o->n_tables; i++) {
-        keytable_deinit(&o->tables[i].noted);
+        struct noted_table *t = &o->tables[i];
+        keytable_deinit(&t->noted);
+        for (uint32_t k = 0; k < t->n_indexes; k++) {
+            keytable_deinit(&t->indexes[k].groups);
+        }
     }
     rowmaps_deinit(&o->maps);
     buf_deinit(&o->key);
@@ -75,7 +101,11 @@ size_t overlay_bytes(const struct overlay *o)
 {
     size_t bytes = o->arena.used;
     for (size_t i = 0; i < o->n_tables; i++) {
-        bytes += o->tables[i].noted.cap * sizeof(struct keyed *);
+        const struct noted_table *t = &o->tables[i];
+        bytes += t->noted.cap * sizeof(struct keyed *);
+        for (uint32_t k = 0; k < t->n_indexes; k++) {
+            bytes += t->indexes[k].groups.cap * sizeof(struct keyed *);
+        }
     }
     return bytes;
 }
@@ -92,6 +122,104 @@ static struct value *copy_row(struct overlay *o, const struct value *row, size_t
     return copy;
 }
 
+/* --- indexes --- */
+
+static struct noted_table *table_of(const struct overlay *o, const struct table *table)
+{
+    for (size_t i = 0; i < o->n_tables; i++) {
+        if (o->tables[i].table == table) {
+            return &o->tables[i];
+        }
+    }
+    return NULL;
+}
+
+static struct noted_index *find_index(const struct noted_table *t, struct columns columns)
+{
+    for (uint32_t i = 0; i < t->n_indexes; i++) {
+        struct columns c = t->indexes[i].columns;
+        if (c.n == columns.n && memcmp(c.items, columns.items, c.n * sizeof *c.items) == 0) {
+            return &t->indexes[i];
+        }
+    }
+    return NULL;
+}
+
+void overlay_index(struct overlay *o, const struct table *table, struct columns columns)
+{
+    struct noted_table *t = table_of(o, table);
+    if (!t || find_index(t, columns)) {
+        return;
+    }
+    assert(t->noted.n == 0);
+    struct noted_index *more = arena_alloc_array(&o->arena, t->n_indexes + 1, sizeof *more);
+    for (uint32_t i = 0; i < t->n_indexes; i++) {
+        more[i] = t->indexes[i];
+    }
+    more[t->n_indexes].columns = columns;
+    more[t->n_indexes++].groups.key_at = offsetof(struct noted_group, key);
+    t->indexes = more;
+}
+
+/* NULL: there is none, and `make` is false, or a column is NULL. */
+static struct noted_group *group_of(struct overlay *o, struct noted_index *index, const struct value *row,
+                                    const uint32_t *columns, bool make)
+{
+    buf_reset(&o->key);
+    if (!key_put(&o->key, row, columns, index->columns.n)) {
+        return NULL;
+    }
+    struct str key = buf_str(&o->key);
+    uint32_t hash = key_hash(o->seed, key);
+    struct noted_group *g = (struct noted_group *)keytable_find(&index->groups, key, hash);
+    if (!g && make) {
+        g = arena_zalloc(&o->arena, sizeof *g + key.n);
+        g->k = (struct keyed){.hash = hash, .n = (uint32_t)key.n & 0x7fffffff};
+        memcpy(g->key, key.p, key.n);
+        keytable_add(&index->groups, &g->k);
+    }
+    return g;
+}
+
+static void take_out(struct noted *n, uint32_t index)
+{
+    struct noted_place *p = &n->places[index];
+    if (p->at) {
+        *p->at = p->next;
+        if (p->next) {
+            p->next->places[index].at = p->at;
+        }
+        *p = (struct noted_place){0};
+    }
+}
+
+static void put_in(struct noted_group *g, struct noted *n, uint32_t index)
+{
+    struct noted_place *p = &n->places[index];
+    p->next = g->first;
+    p->at = &g->first;
+    if (p->next) {
+        p->next->places[index].at = &p->next;
+    }
+    g->first = n;
+}
+
+/* How the row was at P. */
+static void set_row(struct overlay *o, struct noted_table *t, struct noted *n, const struct value *row)
+{
+    n->row = row;
+    for (uint32_t i = 0; i < t->n_indexes; i++) {
+        struct noted_index *index = &t->indexes[i];
+        struct noted_group *g = row ? group_of(o, index, row, index->columns.items, true) : NULL;
+        take_out(n, i);
+        if (g) {
+            put_in(g, n, i);
+        }
+    }
+}
+
+/* --- noting --- */
+
 enum direction { BACK, FORTH };
 
 /* `at_p` NULL: the key was not there. */
@@ -105,15 +233,16 @@ static void note(struct overlay *o, struct noted_table *t, enum direction direct
     struct noted *known = (struct noted *)keytable_find(&t->noted, key, hash);
     if (known) {
         if (direction == FORTH) {
-            known->row = at_p ? copy_row(o, at_p, t->table->n_columns) : NULL;
+            set_row(o, t, known, at_p ? copy_row(o, at_p, t->table->n_columns) : NULL);
         }
         return;
     }
     struct noted *n = arena_alloc(&o->arena, sizeof *n + key.n);
     n->k = (struct keyed){.hash = hash, .n = (uint32_t)key.n};
-    n->row = at_p ? copy_row(o, at_p, t->table->n_columns) : NULL;
+    n->places = arena_alloc_array(&o->arena, t->n_indexes, sizeof *n->places);
     memcpy(n->key, key.p, key.n);
     keytable_add(&t->noted, &n->k);
+    set_row(o, t, n, at_p ? copy_row(o, at_p, t->table->n_columns) : NULL);
 }
 
 static int note_change(struct overlay *o, enum direction direction, const struct rowmap *map,
@@ -192,20 +321,10 @@ int overlay_advance(struct overlay *o, struct str txn, const struct relations *r
     return follow(o, FORTH, txn, relations, err);
 }
 
-static const struct noted_table *find_table(const struct overlay *o, const struct table *table)
-{
-    for (size_t i = 0; i < o->n_tables; i++) {
-        if (o->tables[i].table == table) {
-            return &o->tables[i];
-        }
-    }
-    return NULL;
-}
-
 enum overlay_found overlay_find(struct overlay *o, const struct table *table, const struct value *row,
                                 const struct value **out_row)
 {
-    const struct noted_table *t = find_table(o, table);
+    const struct noted_table *t = table_of(o, table);
     if (!t || t->noted.n == 0) {
         return OVERLAY_UNCHANGED;
     }
@@ -225,7 +344,7 @@ enum overlay_found overlay_find(struct overlay *o, const struct table *table, co
 
 void overlay_each(const struct overlay *o, const struct table *table, overlay_row_fn *fn, void *ctx)
 {
-    const struct noted_table *t = find_table(o, table);
+    const struct noted_table *t = table_of(o, table);
     for (size_t i = 0; t && i < t->noted.cap; i++) {
         for (const struct keyed *k = t->noted.slots[i]; k; k = k->next) {
             const struct noted *n = (const struct noted *)k;
@@ -233,5 +352,26 @@ void overlay_each(const struct overlay *o, const struct table *table, overlay_ro
                 fn(ctx, n->row);
             }
         }
+    }
+}
+
+void overlay_each_with(struct overlay *o, const struct table *table, struct columns columns,
+                       const struct value *key, overlay_row_fn *fn, void *ctx)
+{
+    const struct noted_table *t = table_of(o, table);
+    struct noted_index *index = t ? find_index(t, columns) : NULL;
+    if (!index) {
+        overlay_each(o, table, fn, ctx);
+        return;
+    }
+    uint32_t at = (uint32_t)(index - t->indexes);
+    CLEANUP(arena_deinit) struct arena a = ARENA_INIT;
+    uint32_t *first = arena_alloc_array(&a, columns.n, sizeof *first);
+    for (uint32_t i = 0; i < columns.n; i++) {
+        first[i] = i;
+    }
+    const struct noted_group *g = group_of(o, index, key, first, false);
+    for (const struct noted *n = g ? g->first : NULL; n; n = n->places[at].next) {
+        fn(ctx, n->row);
     }
 }

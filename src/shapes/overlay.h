@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "shapes/forest.h"
 #include "shapes/rowmap.h"
 
 struct overlay;
@@ -48,5 +49,12 @@ typedef void overlay_row_fn(void *ctx, const struct value *row);
 
 /* All noted rows of the table that were there at P, in no order. */
 void overlay_each(const struct overlay *o, const struct table *table, overlay_row_fn *fn, void *ctx);
+
+/* Before anything is noted: rows of the table will be asked for by these columns (borrowed). */
+void overlay_index(struct overlay *o, const struct table *table, struct columns columns);
+/* Those whose columns have the key, of columns.n values, none NULL: at the cost of these rows alone. Without
+ * such an index all rows of the table. */
+void overlay_each_with(struct overlay *o, const struct table *table, struct columns columns,
+                       const struct value *key, overlay_row_fn *fn, void *ctx);
 
 size_t overlay_bytes(const struct overlay *o);

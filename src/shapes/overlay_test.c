@@ -163,6 +163,41 @@ static void each_row_that_was_there(void **state)
     assert_string_equal(buf_cstr(&out), "1");
 }
 
+/* The keys of the rows, in order. */
+static void with_name(struct bench *b, const char *name, const char *wanted)
+{
+    static const uint32_t columns[] = {1};
+    CLEANUP(buf_deinit) struct buf out = BUF_INIT(100);
+    struct value key = {name, (uint32_t)strlen(name)};
+    overlay_each_with(b->overlay, b->tables[1], (struct columns){columns, 1}, &key, count, &out);
+    assert_string_equal(buf_cstr(&out), wanted);
+}
+
+static void an_index_follows_the_rows(void **state)
+{
+    static const uint32_t columns[] = {1};
+    struct bench *b = *state;
+    struct buf first = BUF_INIT(1 << 16), second = BUF_INIT(1 << 16);
+    struct err err;
+    overlay_index(b->overlay, b->tables[1], (struct columns){columns, 1});
+    run_before(b, "insert users 1 ann; insert users 2 bob; insert users 3 ann; insert users 4 -");
+    db_run(&b->db, &first, "update users 1 bob; delete users 3; update users 4 ann; insert users 5 bob");
+    db_run(&b->db, &second, "update users 1 ann; update users 5 -; insert users 3 bob; delete users 2");
+    assert_int_equal(overlay_add(b->overlay, buf_str(&first), &b->relations, &err), OVERLAY_ADDED);
+    with_name(b, "ann", "31");
+    with_name(b, "bob", "");
+    assert_int_equal(overlay_add(b->overlay, buf_str(&second), &b->relations, &err), OVERLAY_ADDED);
+    with_name(b, "bob", "2");
+    assert_int_equal(advance(b, &first), OVERLAY_ADDED);
+    with_name(b, "ann", "4");
+    with_name(b, "bob", "512");
+    assert_int_equal(advance(b, &second), OVERLAY_ADDED);
+    with_name(b, "ann", "14");
+    with_name(b, "bob", "3");
+    buf_deinit(&first);
+    buf_deinit(&second);
+}
+
 static void what_cannot_be_noted(void **state)
 {
     struct bench *b = *state;
@@ -286,10 +321,15 @@ static void a_table_of_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_first_change_counts),         TEST(a_key_that_changes_is_two),
-        TEST(each_row_that_was_there),         TEST(what_cannot_be_noted),
-        TEST(moves_on_with_the_position),      cmocka_unit_test(what_a_snapshot_sees),
-        cmocka_unit_test(what_is_no_snapshot), cmocka_unit_test(keys_as_bytes),
+        TEST(the_first_change_counts),
+        TEST(a_key_that_changes_is_two),
+        TEST(each_row_that_was_there),
+        TEST(an_index_follows_the_rows),
+        TEST(what_cannot_be_noted),
+        TEST(moves_on_with_the_position),
+        cmocka_unit_test(what_a_snapshot_sees),
+        cmocka_unit_test(what_is_no_snapshot),
+        cmocka_unit_test(keys_as_bytes),
         cmocka_unit_test(a_table_of_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

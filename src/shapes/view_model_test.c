@@ -6,6 +6,7 @@
  *
  *   shapes_view_model_test [seed [steps]]
  */
+#include "shapes/ahead.h"
 #include "shapes/view_fixture.h"
 #include "shapes/view_index.h"
 
@@ -41,7 +42,8 @@ struct bench {
     struct view *view;
     struct past past[HISTORY]; /* the last n_past, oldest first */
     size_t n_past;
-    size_t ops, needs, reloads, resyncs; /* how much was tried */
+    const struct table *tables[DB_TABLES];                     /* of an overlay */
+    size_t ops, needs, reloads, foreseen, unforeseen, resyncs; /* how much was tried */
 };
 
 static uint32_t roll(struct bench *b, uint32_t n)
@@ -510,12 +512,17 @@ static void add_row(void *ctx, const struct value *row)
 /* The database before past[from], or false when that cannot be told. */
 static bool look_back(struct bench *b, size_t from, struct overlay **out_overlay, struct db *out)
 {
-    const struct table *tables[DB_TABLES];
     struct err err;
     for (size_t i = 0; i < b->db.n_tables; i++) {
-        tables[i] = b->db.tables[i].table;
+        b->tables[i] = b->db.tables[i].table;
     }
-    struct overlay *o = overlay_new(tables, b->db.n_tables, 1 << 24);
+    struct overlay *o = overlay_new(b->tables, b->db.n_tables, 1 << 24);
+    for (uint32_t i = 0; roll(b, 2) && i < b->forest->n_layers; i++) {
+        const struct layer *l = &b->forest->layers[i];
+        if (l->kind != LAYER_TOP) {
+            overlay_index(o, l->table, l->columns);
+        }
+    }
     int rc = OVERLAY_ADDED;
     for (size_t i = from; rc == OVERLAY_ADDED && i < b->n_past; i++) {
         rc = overlay_add(o, txn_bytes(b->past[i].txn), &b->relations, &err);
@@ -552,6 +559,99 @@ static void replay(struct bench *b, struct view *v, size_t from)
     }
 }
 
+/* --- one snapshot, the present, for all transactions since --- */
+
+struct seer {
+    struct bench *b;
+    struct view *v;
+    struct ahead *ahead;
+    struct overlay *overlay;
+    const struct layer *layer;
+    size_t seen; /* of the past */
+};
+
+static void feed_unchanged(void *ctx, const struct value *row)
+{
+    struct seer *s = ctx;
+    const struct value *then;
+    if (overlay_find(s->overlay, s->layer->table, row, &then) == OVERLAY_UNCHANGED) {
+        view_feed(s->v, row);
+    }
+}
+
+static void feed_noted(void *ctx, const struct value *row)
+{
+    struct seer *s = ctx;
+    view_feed(s->v, row);
+}
+
+static bool answer(struct seer *s, const struct view_need *need)
+{
+    s->layer = &s->b->forest->layers[need->layer];
+    if (!ahead_answer(s->ahead, need, feed_unchanged, s)) {
+        return false;
+    }
+    for (size_t i = 0; i < need->n; i++) {
+        overlay_each_with(s->overlay, s->layer->table, s->layer->columns,
+                          &need->keys[i * s->layer->columns.n], feed_noted, s);
+    }
+    return true;
+}
+
+static void read_ahead(struct seer *s, const struct view_need *need)
+{
+    struct bench *b = s->b;
+    struct err err;
+    size_t until = s->seen + roll(b, (uint32_t)(b->n_past - s->seen) + 1);
+    ahead_need(s->ahead, need);
+    for (; s->seen < until; s->seen++) {
+        assert_int_equal(ahead_see(s->ahead, txn_bytes(b->past[s->seen].txn), &b->relations, &err), 0);
+    }
+    while ((need = ahead_next(s->ahead))) {
+        const struct layer *l = &b->forest->layers[need->layer];
+        struct db_table *t = db_table(&b->db, l->table->name);
+        for (size_t i = 0; i < t->n; i++) {
+            if (db_answers(l, need, t->rows[i])) {
+                ahead_feed(s->ahead, t->rows[i]);
+            }
+        }
+    }
+}
+
+static int apply_ahead(struct seer *s, struct txn *txn, struct arena *a, struct view_ops *ops)
+{
+    const struct view_need *need;
+    struct err err;
+    assert_int_equal(overlay_advance(s->overlay, txn_bytes(txn), &s->b->relations, &err), OVERLAY_ADDED);
+    int rc = view_apply(s->v, txn_bytes(txn), &s->b->relations, a, ops, &err);
+    while (rc == VIEW_NEEDS && (need = view_next_need(s->v))) {
+        if (answer(s, need)) {
+            s->b->foreseen++;
+            continue;
+        }
+        s->b->unforeseen++;
+        read_ahead(s, need);
+        assert_true(answer(s, need));
+    }
+    return rc == VIEW_NEEDS ? view_finish(s->v, ops, &err) : rc;
+}
+
+static void replay_ahead(struct bench *b, struct view *v, size_t from, struct overlay *o)
+{
+    struct seer s = {b, v, ahead_new(v, 1 << 24), o, NULL, from};
+    for (size_t i = from; i < b->n_past; i++) {
+        CLEANUP(arena_deinit) struct arena a = ARENA_INIT;
+        CLEANUP(buf_deinit) struct buf text = BUF_INIT(1 << 20);
+        struct view_ops ops = {0};
+        s.seen = s.seen > i ? s.seen : i;
+        int rc = apply_ahead(&s, b->past[i].txn, &a, &ops);
+        assert_int_equal(rc, b->past[i].outcome);
+        put_ops(&text, ops, &a);
+        assert_string_equal(buf_cstr(&text), buf_cstr(&b->past[i].ops));
+    }
+    ahead_free(s.ahead);
+}
+
 static void restart(struct bench *b)
 {
     size_t from = roll(b, (uint32_t)b->n_past);
@@ -571,7 +671,11 @@ static void restart(struct bench *b)
             compute(b, &then, &wanted);
             check_equal(&wanted, &got, "loaded at an earlier position");
         }
-        replay(b, v, from);
+        if (roll(b, 2)) {
+            replay(b, v, from);
+        } else {
+            replay_ahead(b, v, from, o);
+        }
         assert_int_equal(v->bytes,
                          b->view->bytes); /* the same rows and keys, at least as many bytes of them */
         view_free(v);
@@ -661,8 +765,10 @@ static void the_model_agrees(void **state)
         step(b);
     }
     print_message(
-        "%zu steps: %zu operations, %zu transactions with needs, %zu views loaded in the past, %zu resyncs\n",
-        steps, b->ops, b->needs, b->reloads, b->resyncs);
+        "%zu steps: %zu operations, %zu transactions with needs, %zu views loaded in the past, %zu resyncs, "
+        "%zu needs foreseen, %zu not\n",
+        steps, b->ops, b->needs, b->reloads, b->resyncs, b->foreseen, b->unforeseen);
+    assert_true(steps < STEPS || b->foreseen > b->unforeseen / 2);
     forget_all(b);
     view_free(b->view);
     arena_deinit(&b->a);

@@ -25,8 +25,8 @@ TIMEOUT = 30
 
 
 def environment(endpoint, **extra):
-    return clean_environment(PGHOST=endpoint.host, PGPORT=endpoint.port, PGUSER=endpoint.user, PGDATABASE=endpoint.dbname,
-                             PGPASSWORD=endpoint.password or "", **extra)
+    return clean_environment(**{"PGHOST": endpoint.host, "PGPORT": endpoint.port, "PGUSER": endpoint.user, "PGDATABASE": endpoint.dbname,
+                                "PGPASSWORD": endpoint.password or "", **extra})
 
 
 def run(endpoint, *argv, cwd=None, **extra):

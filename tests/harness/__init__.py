@@ -11,6 +11,7 @@ One module a concern:
 - ``scram``     client side of SCRAM-SHA-256 and -PLUS
 - ``certificates``  authorities, servers and clients, made by openssl
 - ``wire``      ``Wire``: a raw client, for what a driver will not send
+- ``tunnel``    ``TunnelWire``: the same through a WebSocket; the published client's tunnel
 - ``relay``     ``Relay``: stands in between, records, stalls and cuts at a chosen message
 - ``electric``  what a migration left behind: commands, versions, electrified tables
 - ``token``     tokens of sync clients, good and bad

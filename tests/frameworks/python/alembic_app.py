@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Alembic: revisions in the current folder; transaction_per_migration, as docs/frameworks.md says, unless told `batch`."""
+"""Alembic: revisions in the current folder; transaction_per_migration, as docs/tools.md says, unless told `batch`."""
 import os
 import sys
 
