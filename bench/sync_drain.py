@@ -118,11 +118,12 @@ def section(results, ways):
              show(table.median("cpu", way=READER, beside=way, phase=phase)),
              show(table.median("peak_mb", way=way, phase=phase), 0)]
             for (phase, ) in table.distinct("phase") for way in ways if table.where(way=way, phase=phase)]
-    text = (f"### Draining the slot\n\nA table of ten columns; Busbar is away while one transaction of {results.about['drain_rows']}"
-            f" rows or {results.about['drain_transactions']} of one row are written, then starts. The bare reader reads a copy of the"
-            " slot, looks at positions alone and confirms nothing. Handed on is when Busbar has the last transaction; confirmed, when"
-            " all is on its disk and the server knows. A large transaction is held in memory until its commit, so peak memory goes"
-            " with it.\n\n")
+    text = ("### Draining the slot\n\n"
+            f"A table of ten columns; Busbar is away while one transaction of {results.about['drain_rows']} rows or"
+            f" {results.about['drain_transactions']} of one row are written, then starts. The bare reader reads a copy"
+            " of the slot, looks at positions alone and confirms nothing. Handed on is when Busbar has the last"
+            " transaction; confirmed, when all is on its disk and the server knows. A large transaction is held in"
+            " memory until its commit, so peak memory goes with it.\n\n")
     header = ["changes", "reader rows/s", "MB of messages", "handed on, of reader", "confirmed, of reader", "CPU s/1M rows",
               "reader's", "peak MB"]
     return text + grid(header, rows) if rows else ""

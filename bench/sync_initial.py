@@ -80,8 +80,10 @@ def section(results, ways):
              *([NOTHING] * 4 if way == COPY else [show(table.median("cpu", way=way)), *(
                  show(table.median(field, way=way), 1) for field in ("tenth_mb", "whole_mb", "slow_mb"))])]
             for way in (*ways, COPY) if table.where(way=way)]
-    text = (f"### Initial data\n\nOne client subscribes to a table of {results.about['initial_rows']} rows of ten columns, from its"
-            " connect on; COPY of the same columns is read by a bare libpq client. Peak memory of a Busbar afresh: after a table of a"
-            f" tenth of the rows, after all of them, and after a client that reads 64 kB every {SLOW // 1000} ms.\n\n")
+    text = ("### Initial data\n\n"
+            f"One client subscribes to a table of {results.about['initial_rows']} rows of ten columns, from its"
+            " connect on; COPY of the same columns is read by a bare libpq client. Peak memory of a Busbar afresh:"
+            f" after a table of a tenth of the rows, after all of them, and after a client that reads 64 kB every"
+            f" {SLOW // 1000} ms.\n\n")
     header = ["way", "rows/s", "of COPY", "MB/s", "CPU s/1M rows", "peak MB, a tenth", "peak MB, all", "peak MB, slow reader"]
     return text + grid(header, rows) if rows else ""

@@ -76,7 +76,8 @@ def section(results, ways):
     table = results.table("sync_unmatched")
     rows = [[f"{TABLES[which]}, {way}", *(show(table.median("cpu", way=way, table=which, clients=n)) for n in CROWDS),
              show(growth(table, way, which))] for which in TABLES for way in ways if table.where(way=way, table=which)]
-    text = (f"### Changes that match no shape\n\n{results.about['unmatched_changes']} transactions of one update each, while so many"
-            " clients are subscribed to `this.org_id = <their own number>` of a table; no row changed has a number of theirs.\n\n")
+    text = ("### Changes that match no shape\n\n"
+            f"{results.about['unmatched_changes']} transactions of one update each, while so many clients are"
+            " subscribed to `this.org_id = <their own number>` of a table; no row changed has a number of theirs.\n\n")
     header = ["changes of", *(f"CPU s/100k, {n} clients" for n in CROWDS), f"{CROWDS[-1]} to {CROWDS[1]}"]
     return text + grid(header, rows) if rows else ""
