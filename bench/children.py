@@ -58,9 +58,18 @@ def cpu_seconds(pid):
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def resident_kb(pid):
+def _memory_kb(pid, field):
     status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(re.search(r"VmRSS:\s+(\d+)", status).group(1))
+    return int(re.search(rf"{field}:\s+(\d+)", status).group(1))
+
+
+def resident_kb(pid):
+    return _memory_kb(pid, "VmRSS")
+
+
+def peak_kb(pid):
+    """The most that was ever resident."""
+    return _memory_kb(pid, "VmHWM")
 
 
 class Cpu:

@@ -132,13 +132,26 @@ static void start_replication(struct satellite *c)
     call(c, "startReplication", &request.base);
 }
 
+/* The client's own number where the text says {}. */
+static char *where_of(const struct satellite *c, char *room, size_t cap)
+{
+    const char *where = c->crowd->options.where ? c->crowd->options.where : "";
+    const char *gap = strstr(where, "{}");
+    int n = gap ? snprintf(room, cap, "%.*s%u%s", (int)(gap - where), where, c->number, gap + 2)
+                : snprintf(room, cap, "%s", where);
+    if (n < 0 || (size_t)n >= cap) {
+        give_up("the where is too long");
+    }
+    return room;
+}
+
 static void subscribe(struct satellite *c)
 {
-    char id[40];
+    char id[40], where[1024];
     snprintf(id, sizeof id, "00000000-0000-4000-8000-%012u", c->number);
     Electric__Satellite__SatShapeDef__Select select = ELECTRIC__SATELLITE__SAT_SHAPE_DEF__SELECT__INIT;
     select.tablename = text(c->crowd->options.table);
-    select.where = text(c->crowd->options.where ? c->crowd->options.where : "");
+    select.where = where_of(c, where, sizeof where);
     Electric__Satellite__SatShapeDef definition = ELECTRIC__SATELLITE__SAT_SHAPE_DEF__INIT;
     definition.n_selects = 1;
     definition.selects = (Electric__Satellite__SatShapeDef__Select *[]){&select};

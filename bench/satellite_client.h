@@ -44,7 +44,7 @@ struct satellite_options {
     int port;           /* of 127.0.0.1 */
     bool plain;         /* no protocol after the upgrade: whatever comes is counted */
     const char *table;  /* to subscribe to; NULL: nothing */
-    const char *where;  /* NULL: all rows */
+    const char *where;  /* NULL: all rows; {} in it becomes the client's number */
     unsigned ack_every; /* transactions; 0: 20 of the window's 30 */
     unsigned together;  /* clients that log in at once; 0: 64 */
     int receive_buffer; /* SO_RCVBUF; 0: the system's */

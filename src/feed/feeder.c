@@ -425,7 +425,7 @@ static void on_txn(void *ctx, struct txn *txn)
         txn_unref(txn); /* the server begins where it was told to, or before */
         return;
     }
-    if (history_scan(&f->history, txn_bytes(txn), &scan, &err) < 0) {
+    if (history_scan(&f->history, txn, &scan, &err) < 0) {
         scan = (struct history_scan){.gap = "a transaction could not be read"};
     }
     f->gap = scan.gap ? scan.gap : f->gap;

@@ -63,13 +63,25 @@ static const struct history_relation *find(const struct history *h, uint32_t id)
     return NULL;
 }
 
-int history_scan(const struct history *h, struct str record, struct history_scan *out, struct err *err)
+static bool may_concern(const struct history *h, const struct txn_summary *s)
 {
-    struct txn_cursor c = txn_changes(record);
+    bool found = s->more || s->messages;
+    for (uint32_t i = 0; i < s->n && !found; i++) {
+        found = find(h, s->relations[i]) != NULL;
+    }
+    return found;
+}
+
+int history_scan(const struct history *h, const struct txn *txn, struct history_scan *out, struct err *err)
+{
+    struct txn_cursor c = txn_changes(txn_bytes(txn));
     struct change change;
     uint32_t last = 0;
     int rc;
     *out = (struct history_scan){0};
+    if (!may_concern(h, txn_summary(txn))) {
+        return 0;
+    }
     while ((rc = txn_next(&c, &change, err)) == 1) {
         if (change.kind == CHANGE_MESSAGE) {
             if (str_eq(change.prefix, STR(PUBLISHED_PREFIX))) {

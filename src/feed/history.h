@@ -24,7 +24,7 @@ struct history_scan {
     bool changes_history;
     const char *gap; /* why others before it may be missing in the stream; NULL: none does */
 };
-MUST_USE int history_scan(const struct history *h, struct str record, struct history_scan *out,
+MUST_USE int history_scan(const struct history *h, const struct txn *txn, struct history_scan *out,
                           struct err *err);
 
 /* Within txlog_write(). */

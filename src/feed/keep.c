@@ -117,8 +117,9 @@ static int write_txns(const struct writing *w, struct txlog *log, struct err *er
 {
     const struct keep *k = w->keep;
     for (size_t i = 0; i < k->txns_n; i++) {
-        struct str record = txn_bytes(k->txns[i].txn);
-        if (txlog_append(log, record, err) < 0 ||
+        const struct txn *txn = k->txns[i].txn;
+        struct str record = txn_bytes(txn);
+        if (txlog_append(log, record, txn_summary(txn), err) < 0 ||
             (k->txns[i].changes_history && history_apply(w->history, log, record, err) < 0)) {
             return -1;
         }

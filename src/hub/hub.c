@@ -89,6 +89,16 @@ static void mark_all(struct hub *hub)
     }
 }
 
+static bool may_concern_somebody(const struct hub *hub, const struct txn_facts *facts)
+{
+    bool found = facts->more;
+    for (size_t i = 0; i < facts->n && !found; i++) {
+        const struct relation *r = relations_get(&hub->past.relations, facts->relations[i]);
+        found = r && routes_have(hub->routes, r);
+    }
+    return found;
+}
+
 static void hand_on(struct hub *hub, struct txn *t, const struct txn_facts *facts)
 {
     struct err err;
@@ -96,7 +106,8 @@ static void hand_on(struct hub *hub, struct txn *t, const struct txn_facts *fact
     hub->marked_n = 0;
     recent_add(hub->recent, t);
     if (facts->migrates ||
-        routes_follow(hub->routes, txn_bytes(t), &hub->past.relations, mark, hub, &err) < 0) {
+        (may_concern_somebody(hub, facts) &&
+         routes_follow(hub->routes, txn_bytes(t), &hub->past.relations, mark, hub, &err) < 0)) {
         mark_all(hub); /* what is damaged is for each to find out */
     }
     for (size_t i = 0; i < hub->marked_n; i++) {
@@ -114,9 +125,7 @@ static bool take_first(struct hub *hub)
     struct txn *t = hub->queue[hub->queue_head];
     struct txn_facts facts;
     struct err err;
-    if (txn_facts_read(&hub->past.relations, txn_bytes(t), &facts, &err) < 0) {
-        log_error(NULL, "sync: %s", err.msg);
-    }
+    txn_facts_of(&hub->past.relations, txn_summary(t), &facts);
     if (facts.migrates) {
         if (txn_head(t)->end_lsn > hub->durable) {
             return false;

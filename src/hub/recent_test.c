@@ -14,7 +14,7 @@ static void add(struct recent *r, lsn_t lsn, uint64_t xid)
     txn_begin(&b);
     txn_add_message(&b, STR("a"), STR("b"));
     txn_end(&b, &(struct txn_head){.end_lsn = lsn, .xid = xid});
-    struct txn *t = txn_new(&b);
+    struct txn *t = txn_new(&b, &(struct txn_summary){0});
     recent_add(r, t);
     txn_unref(t);
 }

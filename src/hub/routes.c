@@ -273,6 +273,11 @@ struct route *route_new(struct routes *rs, const struct forest *f, struct str us
 
 /* --- following --- */
 
+bool routes_have(struct routes *rs, const struct relation *r)
+{
+    return find_table(rs, r->schema, r->name) != NULL;
+}
+
 static void tell(const struct route *r, route_fn fn, void *ctx)
 {
     while (r) {

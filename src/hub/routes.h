@@ -19,6 +19,8 @@ void routes_free(struct routes *rs); /* takes NULL; no route may be left */
 struct route *route_new(struct routes *rs, const struct forest *f, struct str user, void *target);
 void route_free(struct route *r); /* takes NULL */
 
+/* False: no change of the relation concerns anybody. */
+bool routes_have(struct routes *rs, const struct relation *r);
 /* Called for each target that changes of the transaction may concern, as often as one of them leads there.
  * -1: the log is damaged. */
 typedef void (*route_fn)(void *ctx, void *target);

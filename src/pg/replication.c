@@ -34,6 +34,8 @@
 enum {
     TURN_MESSAGES = 1000,
     TURN_BYTES = 256 * 1024,
+    TAKEN_BYTES = 8 * 1024,
+    BURST_BYTES = 8 * 1024, /* so much within a millisecond: more follows, and is gathered for one */
     /* Between status updates that say nothing new: the server ends who is silent for wal_sender_timeout
      * (60 s), and while we are paused we do not see it ask. */
     STATUS_MS = 10000,
@@ -67,6 +69,9 @@ struct replication {
     uint64_t status_ms, heard_ms;
     bool asked; /* for a sign of life, since heard_ms */
     bool paused;
+    bool gathering; /* what comes, without looking at the socket until `more` */
+    uint64_t tick_ms;
+    size_t tick_bytes; /* read in the millisecond tick_ms */
     bool backlog; /* messages may be left in libpq's buffer, which would grow if more were read into it */
     bool broken;  /* found while sending; told by `more` */
     int depth;
@@ -162,7 +167,7 @@ static void end_by_peer(struct replication *r, const char *message)
 
 static void watch_as_needed(struct replication *r, bool unsent)
 {
-    bool reading = !(r->state == STREAMING && r->paused);
+    bool reading = !(r->state == STREAMING && (r->paused || r->gathering));
     watch_set(r->watch, (reading ? WATCH_READ : 0) | (unsent ? WATCH_WRITE : 0));
 }
 
@@ -256,8 +261,15 @@ static uint64_t get_u64(struct rd *r)
     return high << 32 | rd_u32be(r);
 }
 
+static void note_heard(struct replication *r)
+{
+    r->heard_ms = loop_now_ms(r->loop);
+    r->asked = false;
+}
+
 static void note_received(struct replication *r, uint64_t lsn)
 {
+    note_heard(r); /* while it is gathered no event says so */
     r->received = lsn > r->received ? lsn : r->received;
 }
 
@@ -330,19 +342,56 @@ static bool still_reading(const struct replication *r)
     return r->state == STREAMING && !r->paused;
 }
 
+/* The server sends each change by itself, as quick as it finds them. To be woken for each costs both sides
+ * more than all the rest. */
+static void gather(struct replication *r, size_t bytes)
+{
+    uint64_t now = loop_now_ms(r->loop);
+    r->tick_bytes = now == r->tick_ms ? r->tick_bytes + bytes : bytes;
+    r->tick_ms = now;
+    bool many = r->tick_bytes >= BURST_BYTES;
+    if (many != r->gathering) {
+        r->gathering = many;
+        watch_as_needed(r, PQflush(r->conn) > 0);
+    }
+    if (many) {
+        timer_start(r->more, 1);
+    }
+}
+
+/* libpq takes some 16 kB from the socket at once. As soon as it finds less, the rest is left to come
+ * together. A failure shows in the connection's status. */
+static int next_message(struct replication *r, char **out, size_t *since_taken)
+{
+    int got = PQgetCopyData(r->conn, out, 1);
+    if (got == 0 && r->gathering && *since_taken >= TAKEN_BYTES && PQconsumeInput(r->conn)) {
+        *since_taken = 0;
+        got = PQgetCopyData(r->conn, out, 1);
+    }
+    *since_taken += got > 0 ? (size_t)got : 0;
+    return got;
+}
+
+static void on_all_read(struct replication *r, size_t bytes)
+{
+    r->backlog = false;
+    if (has_more(r)) {
+        timer_start(r->more, 0);
+    } else {
+        gather(r, bytes);
+    }
+}
+
 /* What is there, up to a bound. */
 static void read_stream(struct replication *r)
 {
-    size_t bytes = 0;
+    size_t bytes = 0, since_taken = 0;
     r->backlog = true;
     for (int n = 0; n < TURN_MESSAGES && bytes < TURN_BYTES && still_reading(r); n++) {
         char *p;
-        int got = PQgetCopyData(r->conn, &p, 1);
+        int got = next_message(r, &p, &since_taken);
         if (got == 0) {
-            r->backlog = false;
-            if (has_more(r)) {
-                timer_start(r->more, 0);
-            }
+            on_all_read(r, bytes);
             return;
         }
         if (got < 0) {
@@ -375,8 +424,7 @@ void replication_resume(struct replication *r)
 {
     if (r->paused) {
         r->paused = false;
-        r->asked = false;
-        r->heard_ms = loop_now_ms(r->loop);
+        note_heard(r);
         if (r->state == STREAMING) {
             watch_as_needed(r, PQflush(r->conn) > 0);
             timer_start(r->more, 0);
@@ -477,8 +525,7 @@ static void on_socket(void *ctx, int events)
 {
     struct replication *r = ctx;
     if (events & WATCH_READ) {
-        r->heard_ms = loop_now_ms(r->loop);
-        r->asked = false;
+        note_heard(r);
     }
     if (events & WATCH_WRITE) {
         watch_as_needed(r, PQflush(r->conn) > 0);

@@ -57,6 +57,7 @@ struct segment {
 struct stream {
     uint32_t xid;
     struct buf bytes;
+    struct txn_summary summary; /* of them */
     struct segment *segments;
     size_t n, cap;
     struct catalog catalog;
@@ -68,6 +69,7 @@ struct assemble {
     size_t txn_max, held_max;
     enum phase phase;
     struct buf bytes; /* PHASE_TXN */
+    struct txn_summary summary;
     uint32_t xid;
     lsn_t commit_lsn;
     struct stream *stream; /* PHASE_BLOCK */
@@ -303,12 +305,14 @@ static uint64_t extend_xid(const struct assemble *a, uint32_t xid)
     return ahead <= behind || a->xid_near < behind ? a->xid_near + ahead : a->xid_near - behind;
 }
 
-static void tell_txn(struct assemble *a, struct buf *bytes, uint32_t xid, const struct pgoutput_commit *c)
+static void tell_txn(struct assemble *a, struct buf *bytes, const struct txn_summary *summary, uint32_t xid,
+                     const struct pgoutput_commit *c)
 {
     struct txn_head head = {.end_lsn = c->end_lsn,
                             .commit_lsn = c->commit_lsn,
                             .xid = extend_xid(a, xid),
-                            .commit_us = c->commit_us};
+                            .commit_us = c->commit_us,
+                            .changes = summary->changes};
     a->xid_near = head.xid > a->xid_near ? head.xid : a->xid_near;
     if (bytes->n == TXN_HEAD) {
         buf_reset(bytes);
@@ -316,7 +320,7 @@ static void tell_txn(struct assemble *a, struct buf *bytes, uint32_t xid, const 
         return;
     }
     txn_end(bytes, &head);
-    a->events->on_txn(a->ctx, txn_new(bytes));
+    a->events->on_txn(a->ctx, txn_new(bytes, summary));
 }
 
 static int on_begin(struct assemble *a, struct pgoutput_message *m, struct err *err)
@@ -327,6 +331,7 @@ static int on_begin(struct assemble *a, struct pgoutput_message *m, struct err *
     buf_reserve(&a->bytes, FIRST_BYTES);
     buf_reset(&a->bytes); /* a smaller maximum is no failure yet */
     txn_begin(&a->bytes);
+    a->summary = (struct txn_summary){0};
     return 0;
 }
 
@@ -337,7 +342,7 @@ static int on_commit(struct assemble *a, struct pgoutput_message *m, struct err 
                        a->xid, LSN_ARG(a->commit_lsn), LSN_ARG(m->commit.commit_lsn));
     }
     a->phase = PHASE_IDLE;
-    tell_txn(a, &a->bytes, a->xid, &m->commit);
+    tell_txn(a, &a->bytes, &a->summary, a->xid, &m->commit);
     return 0;
 }
 
@@ -378,7 +383,7 @@ static int on_stream_commit(struct assemble *a, struct pgoutput_message *m, stru
     }
     a->held -= stream_size(s);
     adopt_descriptions(a, s);
-    tell_txn(a, &s->bytes, s->xid, &m->commit);
+    tell_txn(a, &s->bytes, &s->summary, s->xid, &m->commit);
     stream_free(a, at);
     return 0;
 }
@@ -399,7 +404,7 @@ static int on_stream_abort(struct assemble *a, struct pgoutput_message *m, struc
     stream_roll_back(s, m->aborted);
     forget_descriptions(s, a, m->aborted);
     a->held += stream_size(s);
-    return 0;
+    return txn_summarize(buf_str(&s->bytes), &s->summary, err);
 }
 
 /* --- changes --- */
@@ -414,6 +419,11 @@ static int too_large(const struct assemble *a, struct err *err)
     uint32_t xid = a->stream ? a->stream->xid : a->xid;
     return err_set(err, ERR_LIMIT, "transaction %u is larger than %zu bytes, the most that can be replicated",
                    xid, a->txn_max);
+}
+
+static void note(struct assemble *a, enum change_kind kind, uint32_t relation)
+{
+    txn_note(a->stream ? &a->stream->summary : &a->summary, kind, relation);
 }
 
 /* Accounts for the change that was just written. */
@@ -483,6 +493,7 @@ static int on_row(struct assemble *a, struct pgoutput_message *m, struct err *er
     size_t held = held_now(a);
     txn_add_row(target(a), kinds[m->kind], r->id, has_old ? row->old : NULL, has_old ? row->old_n : 0,
                 row->new, row->new_n);
+    note(a, kinds[m->kind], r->id);
     return written(a, m->xid, false, held, err);
 }
 
@@ -515,6 +526,7 @@ static int on_truncate(struct assemble *a, struct pgoutput_message *m, struct er
         }
         size_t held = held_now(a);
         txn_add_row(target(a), CHANGE_TRUNCATE, r->id, NULL, 0, NULL, 0);
+        note(a, CHANGE_TRUNCATE, r->id);
         if (written(a, m->xid, false, held, err) < 0) {
             return -1;
         }
@@ -539,6 +551,7 @@ static int on_message(struct assemble *a, struct pgoutput_message *m, struct err
     }
     size_t held = held_now(a);
     txn_add_message(target(a), message->prefix, message->content);
+    note(a, CHANGE_MESSAGE, 0);
     return written(a, m->xid, true, held, err);
 }
 

@@ -66,6 +66,21 @@ static void show_change(struct bench *b, const struct change *c)
     show_tuple(b, &c->new, ">");
 }
 
+/* What was noted on the way is what going through it finds. */
+static void assert_summary(const struct txn *txn)
+{
+    struct txn_summary found;
+    const struct txn_summary *noted = txn_summary(txn);
+    struct err err;
+    assert_int_equal(txn_summarize(txn_bytes(txn), &found, &err), 0);
+    assert_int_equal(noted->changes, found.changes);
+    assert_int_equal(noted->n, found.n);
+    assert_memory_equal(noted->relations, found.relations, found.n * sizeof *found.relations);
+    assert_int_equal(noted->more, found.more);
+    assert_int_equal(noted->messages, found.messages);
+    assert_int_equal(noted->truncates, found.truncates);
+}
+
 static void on_txn(void *ctx, struct txn *txn)
 {
     struct bench *b = ctx;
@@ -81,6 +96,7 @@ static void on_txn(void *ctx, struct txn *txn)
     }
     buf_put_c(&b->seen, "\n");
     assert_int_equal(changes, head->changes);
+    assert_summary(txn);
     txn_unref(txn);
 }
 

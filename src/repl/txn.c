@@ -13,6 +13,7 @@ enum { CHANGE_HEAD = 12, TUPLE_HEAD = 8, NULL_VALUE = -1 };
 struct txn {
     atomic_uint refs;
     struct txn_head head;
+    struct txn_summary summary;
     char *p;
     size_t n;
 };
@@ -69,6 +70,15 @@ void txn_begin(struct buf *b)
     put_head(b, &(struct txn_head){0});
 }
 
+static uint32_t count_changes(const struct buf *b)
+{
+    uint32_t n = 0;
+    for (const char *p = b->p + TXN_HEAD; p < b->p + b->n; p += get_u32(p)) {
+        n++;
+    }
+    return n;
+}
+
 void txn_end(struct buf *b, const struct txn_head *head)
 {
     if (b->overflow) {
@@ -76,11 +86,10 @@ void txn_end(struct buf *b, const struct txn_head *head)
     }
     assert(b->n >= TXN_HEAD);
     struct txn_head whole = *head;
-    whole.changes = 0;
-    for (const char *p = b->p + TXN_HEAD; p < b->p + b->n; p += get_u32(p)) {
-        whole.changes++;
-    }
     size_t n = b->n;
+    if (whole.changes == 0) {
+        whole.changes = count_changes(b);
+    }
     b->n = 0;
     put_head(b, &whole);
     b->n = n;
@@ -209,6 +218,45 @@ int txn_next(struct txn_cursor *c, struct change *out, struct err *err)
     return 1;
 }
 
+/* --- what it has --- */
+
+static void note_relation(struct txn_summary *s, uint32_t relation)
+{
+    for (uint32_t i = s->n; i > 0; i--) { /* most often the last one again */
+        if (s->relations[i - 1] == relation) {
+            return;
+        }
+    }
+    if (s->n < TXN_RELATIONS) {
+        s->relations[s->n++] = relation;
+    } else {
+        s->more = true;
+    }
+}
+
+void txn_note(struct txn_summary *s, enum change_kind kind, uint32_t relation)
+{
+    s->changes++;
+    s->truncates = s->truncates || kind == CHANGE_TRUNCATE;
+    if (kind == CHANGE_MESSAGE) {
+        s->messages = true;
+    } else {
+        note_relation(s, relation);
+    }
+}
+
+int txn_summarize(struct str bytes, struct txn_summary *out_summary, struct err *err)
+{
+    struct txn_cursor c = txn_changes(bytes);
+    struct change change;
+    int rc;
+    *out_summary = (struct txn_summary){0};
+    while ((rc = txn_next(&c, &change, err)) == 1) {
+        txn_note(out_summary, change.kind, change.relation);
+    }
+    return rc;
+}
+
 int tuple_values(const struct tuple *t, struct value *out, struct err *err)
 {
     const char *p = t->p, *end = t->p + t->bytes;
@@ -231,7 +279,7 @@ int tuple_values(const struct tuple *t, struct value *out, struct err *err)
 
 /* --- shared --- */
 
-struct txn *txn_new(struct buf *bytes)
+struct txn *txn_new(struct buf *bytes, const struct txn_summary *summary)
 {
     struct err err;
     struct txn *t = mem_zalloc(sizeof *t);
@@ -239,6 +287,7 @@ struct txn *txn_new(struct buf *bytes)
     int rc = txn_read_head(buf_str(bytes), &t->head, &err);
     assert(rc == 0);
     ignore_result(rc);
+    t->summary = *summary;
     t->n = bytes->n;
     t->p = bytes->p;
     size_t max = bytes->max;
@@ -268,4 +317,9 @@ struct str txn_bytes(const struct txn *t)
 const struct txn_head *txn_head(const struct txn *t)
 {
     return &t->head;
+}
+
+const struct txn_summary *txn_summary(const struct txn *t)
+{
+    return &t->summary;
 }

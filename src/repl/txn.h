@@ -49,14 +49,24 @@ struct change {
     struct str prefix, content; /* MESSAGE: transactional ones only */
 };
 
+/* What a transaction has, noted while it is built: nobody has to go through a large one for it. */
+enum { TXN_RELATIONS = 64 };
+struct txn_summary {
+    uint32_t changes;
+    uint32_t n, relations[TXN_RELATIONS]; /* versions, each once; those of more than that are `more` */
+    bool more, messages, truncates;
+};
+void txn_note(struct txn_summary *s, enum change_kind kind, uint32_t relation);
+
 /* Shared between threads: never changes, counted atomically. */
 struct txn;
-struct txn *
-txn_new(struct buf *bytes); /* takes the bytes out of the buffer; they must be those of a builder */
+/* Takes the bytes out of the buffer; they must be those of a builder, and the summary theirs. */
+struct txn *txn_new(struct buf *bytes, const struct txn_summary *summary);
 struct txn *txn_ref(struct txn *t);
 void txn_unref(struct txn *t); /* takes NULL */
 struct str txn_bytes(const struct txn *t);
 const struct txn_head *txn_head(const struct txn *t);
+const struct txn_summary *txn_summary(const struct txn *t);
 
 /* Reading bytes, of a struct txn or of the log. Fails with ERR_INTERNAL: they are ours, so the disk lied. */
 MUST_USE int txn_read_head(struct str bytes, struct txn_head *out_head, struct err *err);
@@ -69,11 +79,14 @@ struct txn_cursor txn_changes(struct str bytes); /* after txn_read_head() */
 /* 1: *out is the next change. 0: there is none. -1: as txn_read_head(). */
 MUST_USE int txn_next(struct txn_cursor *c, struct change *out, struct err *err);
 
+/* Goes through all of it; the head need not be written yet. -1: as txn_read_head(). */
+MUST_USE int txn_summarize(struct str bytes, struct txn_summary *out_summary, struct err *err);
+
 /* The values of a tuple, in column order. out has room for n = tuple.columns. -1: as txn_read_head(). */
 MUST_USE int tuple_values(const struct tuple *t, struct value *out, struct err *err);
 
-/* Building. txn_begin() writes a head whose numbers txn_end() fills in. A tuple is given as its values. When
- * the bytes pass the buffer's maximum its `overflow` says so at the end. */
+/* Building. txn_begin() writes a head, which txn_end() fills in; changes 0: it counts them. A tuple is given
+ * as its values. When the bytes pass the buffer's maximum its `overflow` says so at the end. */
 void txn_begin(struct buf *b);
 void txn_add_row(struct buf *b, enum change_kind kind, uint32_t relation, const struct value *old,
                  uint32_t old_n, const struct value *new, uint32_t new_n);

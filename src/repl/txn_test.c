@@ -24,7 +24,7 @@ static void reads_what_was_written(void **state)
     txn_add_message(&b, STR("marker"), STR("x\0y"));
     txn_end(&b,
             &(struct txn_head){.end_lsn = 0x123456789, .commit_lsn = 5, .xid = 1ull << 40, .commit_us = -1});
-    struct txn *t = txn_new(&b);
+    struct txn *t = txn_new(&b, &(struct txn_summary){0});
     assert_null(b.p);
     assert_int_equal(txn_head(t)->changes, 2);
     assert_int_equal(txn_head(t)->end_lsn, 0x123456789);
@@ -48,6 +48,34 @@ static void reads_what_was_written(void **state)
     assert_int_equal(txn_next(&c, &change, &err), 0);
     txn_unref(txn_ref(t));
     txn_unref(t);
+    buf_deinit(&b);
+}
+
+static void a_summary_names_so_many_relations(void **state)
+{
+    (void)state;
+    struct buf b = BUF_INIT(TXN_MAX);
+    struct err err;
+    struct txn_summary s;
+    struct value new[] = {v("1")};
+    txn_begin(&b);
+    txn_add_message(&b, STR("p"), STR("c"));
+    for (uint32_t i = 0; i < 2 * TXN_RELATIONS; i++) { /* each twice */
+        txn_add_row(&b, CHANGE_INSERT, 1 + i / 2, NULL, 0, new, 1);
+    }
+    assert_int_equal(txn_summarize(buf_str(&b), &s, &err), 0);
+    assert_int_equal(s.changes, 1 + 2 * TXN_RELATIONS);
+    assert_int_equal(s.n, TXN_RELATIONS);
+    assert_int_equal(s.relations[0], 1);
+    assert_int_equal(s.relations[TXN_RELATIONS - 1], TXN_RELATIONS);
+    assert_true(s.messages);
+    assert_false(s.truncates);
+    assert_false(s.more);
+    txn_add_row(&b, CHANGE_TRUNCATE, TXN_RELATIONS + 1, NULL, 0, NULL, 0);
+    assert_int_equal(txn_summarize(buf_str(&b), &s, &err), 0);
+    assert_int_equal(s.n, TXN_RELATIONS);
+    assert_true(s.more);
+    assert_true(s.truncates);
     buf_deinit(&b);
 }
 
@@ -117,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_was_written),
+        cmocka_unit_test(a_summary_names_so_many_relations),
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(a_relation_survives_the_log),
         cmocka_unit_test(lsn_text),

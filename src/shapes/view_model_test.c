@@ -290,7 +290,7 @@ static struct txn *random_txn(struct bench *b)
     }
     mend(b, &txn);
     txn_end(&txn, &(struct txn_head){.end_lsn = 1});
-    return txn_new(&txn);
+    return txn_new(&txn, &(struct txn_summary){0});
 }
 
 /* --- what should be seen --- */

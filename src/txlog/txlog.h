@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "repl/lsn.h"
 #include "repl/relation.h"
+#include "repl/txn.h"
 
 enum {
     TXLOG_FORMAT = 1,
@@ -70,9 +71,10 @@ bool txlog_is_over_window(const struct txlog *log); /* the writer's thread; txlo
 MUST_USE int txlog_reset(struct txlog *log, const struct txlog_identity *identity, lsn_t start,
                          struct err *err);
 MUST_USE int txlog_put_identity(struct txlog *log, const struct txlog_identity *identity, struct err *err);
-/* A record of repl/txn.h. In commit order; one that is there already is passed over. The relations that it
- * names must be there. */
-MUST_USE int txlog_append(struct txlog *log, struct str record, struct err *err);
+/* A record of repl/txn.h, and what it has. In commit order; one that is there already is passed over. The
+ * relations that it names must be there. */
+MUST_USE int txlog_append(struct txlog *log, struct str record, const struct txn_summary *summary,
+                          struct err *err);
 /* Moves forward only. */
 void txlog_set_position(struct txlog *log, lsn_t position);
 MUST_USE int txlog_put_relation(struct txlog *log, const struct relation *r, struct err *err);

@@ -105,7 +105,9 @@ static int append_fn(void *ctx, struct txlog *log, struct err *err)
     a->runs++;
     for (size_t i = 0; i < a->n; i++) {
         make_record(&b, a->first + i * 10, a->size, a->relation);
-        if (txlog_append(log, buf_str(&b), err) < 0) {
+        struct txn_summary summary;
+        if (txn_summarize(buf_str(&b), &summary, err) < 0 ||
+            txlog_append(log, buf_str(&b), &summary, err) < 0) {
             return -1;
         }
     }

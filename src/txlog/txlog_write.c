@@ -141,26 +141,48 @@ static bool is_used(struct txlog *log, uint32_t id)
     return log->used[id - 1];
 }
 
-static int note_uses(struct txlog *log, struct str record, lsn_t at, struct err *err)
+static int use(struct txlog *log, uint32_t id, lsn_t at, struct err *err)
+{
+    if (id && !is_used(log, id)) {
+        if (note_use(log, id, at, err) < 0) {
+            return -1;
+        }
+        log->used[id - 1] = true;
+    }
+    return 0;
+}
+
+/* Of a record with more relations than its summary can name. */
+static int use_all(struct txlog *log, struct str record, lsn_t at, struct err *err)
 {
     struct txn_cursor c = txn_changes(record);
     struct change change;
     int rc;
     while ((rc = txn_next(&c, &change, err)) == 1) {
-        uint32_t id = change.relation;
-        if (id && !is_used(log, id)) {
-            if (note_use(log, id, at, err) < 0) {
-                return -1;
-            }
-            log->used[id - 1] = true;
+        if (use(log, change.relation, at, err) < 0) {
+            return -1;
         }
     }
     return rc;
 }
 
+static int note_uses(struct txlog *log, struct str record, const struct txn_summary *summary, lsn_t at,
+                     struct err *err)
+{
+    if (summary->more) {
+        return use_all(log, record, at, err);
+    }
+    for (uint32_t i = 0; i < summary->n; i++) {
+        if (use(log, summary->relations[i], at, err) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* --- transactions --- */
 
-int txlog_append(struct txlog *log, struct str record, struct err *err)
+int txlog_append(struct txlog *log, struct str record, const struct txn_summary *summary, struct err *err)
 {
     struct txn_head head;
     char key[KEY_U64];
@@ -171,7 +193,7 @@ int txlog_append(struct txlog *log, struct str record, struct err *err)
     if (head.end_lsn <= d->newest) {
         return 0;
     }
-    if (note_uses(log, record, head.end_lsn, err) < 0) {
+    if (note_uses(log, record, summary, head.end_lsn, err) < 0) {
         return -1;
     }
     txlog_put_u64(key, head.end_lsn);
