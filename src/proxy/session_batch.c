@@ -135,6 +135,21 @@ static bool may_mark(const struct special *special)
     return special->wrap || special->kind == STATEMENT_DDL_INDEX_CONCURRENTLY;
 }
 
+/* What may make a failed transaction whole or end it. If it does not, nothing behind it is executed either,
+ * so what follows in the batch need not wait for ReadyForQuery to know. */
+static bool may_recover(enum statement_kind kind)
+{
+    return kind == STATEMENT_SAVEPOINT || kind == STATEMENT_ROLLBACK || kind == STATEMENT_COMMIT ||
+           kind == STATEMENT_PREPARE_TRANSACTION;
+}
+
+/* What the name stands for decides how we go on. Of what else is special it is seen when it is answered. */
+static bool matters(const struct session *s, const struct special *special)
+{
+    return special && (may_mark(special) || special->kind == STATEMENT_BEGIN || may_recover(special->kind) ||
+                       s->block == BLOCK_HIDDEN);
+}
+
 /* Looking further back costs more than waiting. */
 enum { LOOK_BACK = 1000 };
 
@@ -146,7 +161,7 @@ bool name_is_uncertain(const struct session *s, struct str name)
     for (uint32_t i = s->answers.n; s->undos > 0 && i > 0; i--) {
         const struct answer *a = answers_at(&s->answers, i - 1);
         if (answer_undoes(a) && str_eq(a->special->text, name)) {
-            if (this_batch || a->special->previous) {
+            if (this_batch || matters(s, a->special->previous)) {
                 return !this_batch; /* in one batch: when the Parse is skipped, so is the Bind */
             }
             found = true;
@@ -156,7 +171,7 @@ bool name_is_uncertain(const struct session *s, struct str name)
             return true;
         }
     }
-    return found && special_map_get(&s->statements, name);
+    return found && matters(s, special_map_get(&s->statements, name));
 }
 
 static void on_drained_for_bind(struct session *s)
@@ -181,14 +196,6 @@ void batch_bind(struct session *s, struct str frame)
 }
 
 /* --- Execute --- */
-
-/* What may make a failed transaction whole or end it. If it does not, nothing behind it is executed either,
- * so what follows in the batch need not wait for ReadyForQuery to know. */
-static bool may_recover(enum statement_kind kind)
-{
-    return kind == STATEMENT_SAVEPOINT || kind == STATEMENT_ROLLBACK || kind == STATEMENT_COMMIT ||
-           kind == STATEMENT_PREPARE_TRANSACTION;
-}
 
 static void send_execute(struct session *s, uint8_t flags)
 {
