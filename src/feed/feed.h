@@ -23,8 +23,6 @@ enum {
     FEED_SLOT = 64,                         /* bytes of a slot's name, with NUL */
     FEED_BATCH_BYTES = 1024 * 1024,         /* of transactions in one batch, and one more */
     FEED_UNDELIVERED = 64 * 1024 * 1024,    /* bytes the owner has not taken, at which reading stops */
-    FEED_TURNS_A_MS = 4,                    /* batches at once; then what comes is taken together … */
-    FEED_REST_MS = 1,                       /* … so long after */
     FEED_SYNC_BYTES = 8 * 1024 * 1024,      /* unsynced bytes at which the log is synced at once; else: */
     FEED_SYNC_MS = 2,                       /* so long after the first of them */
     FEED_POSITION_BYTES = 16 * 1024 * 1024, /* of WAL that holds nothing for us, confirmed at once; else: */

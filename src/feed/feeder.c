@@ -520,27 +520,6 @@ static void plan_sync(struct feeder *f)
     }
 }
 
-/* At a high rate, to wake up for each transaction, and to wake the owner up, would cost more than all the
- * rest: the server sends them one by one. */
-static void pace(struct feeder *f)
-{
-    uint64_t now = loop_now_ms(f->loop);
-    f->turns = now == f->turn_ms ? f->turns + 1 : 1;
-    f->turn_ms = now;
-    if (f->turns >= FEED_TURNS_A_MS && is_streaming(f)) {
-        f->resting = true;
-        replication_pause(f->replication);
-        timer_start(f->rest, FEED_REST_MS);
-    }
-}
-
-static void on_rest(void *ctx)
-{
-    struct feeder *f = ctx;
-    f->resting = false;
-    feeder_resume(f);
-}
-
 static void hand_on(struct feeder *f)
 {
     post_batch(f);
@@ -556,14 +535,13 @@ static void on_turn_end(void *ctx)
     f->turn = false;
     if (f->batch && !f->stopped) {
         hand_on(f);
-        pace(f);
     }
 }
 
 void feeder_resume(struct feeder *f)
 {
     bool full = atomic_load(&f->feed->undelivered) > FEED_UNDELIVERED;
-    if (f->replication && f->state != FEED_STALLED && !f->resting && !full) {
+    if (f->replication && f->state != FEED_STALLED && !full) {
         replication_resume(f->replication);
     }
 }
@@ -737,7 +715,6 @@ static void on_retry(void *ctx)
 void feeder_start(struct feeder *f)
 {
     f->retry = timer_new(f->loop, on_retry, f);
-    f->rest = timer_new(f->loop, on_rest, f);
     f->sync = timer_new(f->loop, on_sync, f);
     f->move = timer_new(f->loop, on_sync, f);
     open_log(f);
@@ -755,7 +732,6 @@ void feeder_stop(struct feeder *f)
     replication_free(take_ptr(&f->replication));
     assemble_free(take_ptr(&f->assemble));
     timer_free(f->retry);
-    timer_free(f->rest);
     timer_free(f->sync);
     timer_free(f->move);
     if (f->batch) {

@@ -23,10 +23,6 @@ struct feeder {
     struct history history;
     struct timer *retry, *sync, *move; /* try again; write the log; write its position */
     bool sync_due, move_due;
-    struct timer *rest; /* read on */
-    bool resting;
-    uint64_t turn_ms; /* the last turn with a batch … */
-    unsigned turns;   /* … and how many there were in that millisecond */
     uint64_t backoff_ms;
     struct look *look;
     /* Of this connection. */
