@@ -136,9 +136,9 @@ class Generator:
         table, key = self.name("t"), self.rng.choice(KEYS)
         columns = [f"id {key} PRIMARY KEY"]
         columns += [f"{self.name('c')} {self.column_type()}{self.rng.choice(['', '', ' NOT NULL'])}" for _ in range(self.rng.randrange(4))]
-        if self.open and self.rng.random() < 0.5:
-            target = self.rng.choice(self.open)
-            (target_key,) = [t for c, t, _ in self.tables[target]["columns"] if c == "id"]
+        keys = {name: t for name in self.open for c, t, _ in self.tables[name]["columns"] if c == "id"}  # it may have been renamed
+        if keys and self.rng.random() < 0.5:
+            target, target_key = self.rng.choice(sorted(keys.items()))
             columns.append(f"{self.name('ref')} {target_key} REFERENCES {target}")
         electrify = f"; ALTER TABLE {table} ENABLE ELECTRIC" if self.rng.random() < 0.5 else ""
         return f"CREATE TABLE {table} ({', '.join(columns)}){electrify}"
