@@ -20,7 +20,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 enum { WARM_UP = 5, PAUSE_US = 20000, TIMEOUT_MS = 60000, NEVER = 1000000000 };
 
@@ -74,14 +73,6 @@ static void begin(struct fan *f)
     f->before = f->crowd->all.transactions;
     f->first = f->last = f->ack = 0;
     f->acknowledged = false;
-}
-
-static double cpu_seconds(void)
-{
-    struct rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 static void burst(struct fan *f, unsigned messages)

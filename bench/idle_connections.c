@@ -5,12 +5,12 @@
  */
 #include "base/mem.h"
 #include "base/str.h"
+#include "measure.h"
 
 #include <libpq-fe.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { LIMIT_CONNECTIONS = 100000, LIMIT_SIDE_BY_SIDE = 1024, LOGIN_TIMEOUT_MS = 60000 };
@@ -28,19 +28,6 @@ struct storm {
     struct login logins[LIMIT_SIDE_BY_SIDE];
     size_t under_way, side_by_side;
 };
-
-_Noreturn static void give_up(const char *why)
-{
-    fprintf(stderr, "idle_connections: %s\n", why);
-    exit(1);
-}
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void start_logins(struct storm *s)
 {
@@ -72,7 +59,7 @@ static void go_on(struct storm *s, const struct pollfd *fds)
         }
         l->wants = PQconnectPoll(l->conn);
         if (l->wants == PGRES_POLLING_FAILED) {
-            give_up(PQerrorMessage(l->conn));
+            give_up("%s", PQerrorMessage(l->conn));
         }
         if (l->wants == PGRES_POLLING_OK) {
             s->conns[s->ready++] = l->conn;
@@ -96,7 +83,7 @@ static void query_each(const struct storm *s)
     for (size_t i = 0; i < s->n; i++) {
         PGresult *result = PQexec(s->conns[i], "SELECT 1");
         if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-            give_up(PQerrorMessage(s->conns[i]));
+            give_up("%s", PQerrorMessage(s->conns[i]));
         }
         PQclear(result);
     }
@@ -121,10 +108,10 @@ int main(int argc, char **argv)
     s.side_by_side = number(argv[2], LIMIT_SIDE_BY_SIDE);
     s.conninfo = argv[3];
     s.conns = mem_alloc_array(s.n, sizeof *s.conns);
-    double began = seconds();
+    double began = now_us();
     log_in(&s);
     query_each(&s);
-    printf("%.4f\n", seconds() - began);
+    printf("%.4f\n", (now_us() - began) / 1e6);
     fflush(stdout);
     char byte;
     while (read(STDIN_FILENO, &byte, 1) > 0) { /* hold them */

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "measure.h"
 
 enum satellite_stage {
     SATELLITE_CONNECTED,
@@ -74,7 +75,3 @@ int crowd_poll(struct crowd *crowd, int timeout_ms);
 /* Acknowledges what has come of each client. */
 void crowd_ack(struct crowd *crowd);
 void crowd_free(struct crowd *crowd);
-
-/* For programs around it. */
-_Noreturn void give_up(const char *fmt, ...) PRINTF_LIKE(1, 2);
-double now_us(void); /* CLOCK_MONOTONIC */

@@ -12,13 +12,13 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "measure.h"
 #include "proxy/session.h"
 #include "sql/statement.h"
 #include "wire/message.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { RUNS = 51, BATCH = 1000, LONG_STATEMENT = 1024 * 1024, ROWS = 600 };
 
@@ -40,13 +40,6 @@ static void nothing(void *ctx)
 }
 
 static const struct session_out out = {discard, discard, nothing, nothing, nothing};
-
-static double now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
 
 static void must(int rc, const struct err *err)
 {

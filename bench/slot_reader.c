@@ -10,13 +10,11 @@
  */
 #include "base/rd.h"
 #include "base/str.h"
+#include "measure.h"
 
 #include <inttypes.h>
 #include <libpq-fe.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/resource.h>
-#include <time.h>
 
 enum { STATUS_BYTES = 34, COMMAND_BYTES = 512 };
 
@@ -24,37 +22,12 @@ struct counts {
     uint64_t bytes, messages;
 };
 
-_Noreturn static void give_up(const char *why)
-{
-    fprintf(stderr, "slot_reader: %s\n", why);
-    exit(1);
-}
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static double of_timeval(struct timeval t)
-{
-    return (double)t.tv_sec + (double)t.tv_usec / 1e6;
-}
-
-static double cpu_seconds(void)
-{
-    struct rusage used;
-    getrusage(RUSAGE_SELF, &used);
-    return of_timeval(used.ru_utime) + of_timeval(used.ru_stime);
-}
-
 static PGconn *connect_for_replication(const char *conninfo)
 {
     const char *names[] = {"dbname", "replication", NULL}, *values[] = {conninfo, "database", NULL};
     PGconn *conn = PQconnectdbParams(names, values, 1);
     if (PQstatus(conn) != CONNECTION_OK) {
-        give_up(PQerrorMessage(conn));
+        give_up("%s", PQerrorMessage(conn));
     }
     return conn;
 }
@@ -71,7 +44,7 @@ static void start(PGconn *conn, const char *slot, const char *publication)
     }
     PGresult *result = PQexec(conn, command);
     if (PQresultStatus(result) != PGRES_COPY_BOTH) {
-        give_up(PQerrorMessage(conn));
+        give_up("%s", PQerrorMessage(conn));
     }
     PQclear(result);
 }
@@ -87,7 +60,7 @@ static void answer(PGconn *conn)
 {
     static const char status[STATUS_BYTES] = {'r'};
     if (PQputCopyData(conn, status, sizeof status) != 1 || PQflush(conn) != 0) {
-        give_up(PQerrorMessage(conn));
+        give_up("%s", PQerrorMessage(conn));
     }
 }
 
@@ -97,7 +70,7 @@ static bool read_one(PGconn *conn, uint64_t end, struct counts *counts)
     char *p;
     int n = PQgetCopyData(conn, &p, 0);
     if (n <= 0) {
-        give_up(PQerrorMessage(conn));
+        give_up("%s", PQerrorMessage(conn));
     }
     struct rd r = rd_init(p, (size_t)n);
     bool is_data = rd_u8(&r) == 'w';
@@ -119,11 +92,11 @@ int main(int argc, char **argv)
         give_up("usage: slot_reader CONNINFO SLOT PUBLICATION LSN");
     }
     PGconn *conn = connect_for_replication(argv[1]);
-    double began = seconds();
+    double began = now_us();
     start(conn, argv[2], argv[3]);
     while (!read_one(conn, end, &counts)) {
     }
-    printf("%.4f\t%" PRIu64 "\t%" PRIu64 "\t%.4f\n", seconds() - began, counts.bytes, counts.messages,
+    printf("%.4f\t%" PRIu64 "\t%" PRIu64 "\t%.4f\n", (now_us() - began) / 1e6, counts.bytes, counts.messages,
            cpu_seconds());
     PQfinish(conn);
     return 0;
