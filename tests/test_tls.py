@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """TLS between Busbar and its clients: real drivers with every sslmode, and what only hostile ones send."""
 
+import contextlib
 import hashlib
 import os
 import random
@@ -614,7 +615,8 @@ def test_a_handshake_byte_by_byte(make_tls, certificates):
                 break
         else:
             pytest.fail(f"{len(hello) - 1} bytes were waited for")
-        assert wire.socket.recv(1) == b""
+        with contextlib.suppress(ConnectionResetError):  # a byte may have come after the last look
+            assert wire.socket.recv(1) == b""
     said(busbar, "the login took too long")
 
 

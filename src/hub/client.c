@@ -493,15 +493,18 @@ static void forget_leaves(struct client *c)
     }
 }
 
+/* The client may be dropped by any of it. */
 static void answer_leaves(struct client *c)
 {
-    for (struct leave *leave = c->leaves; leave && c->hub; leave = leave->next) {
+    while (c->leaves && c->hub) {
+        struct leave *leave = c->leaves;
+        CLEANUP(arena_deinit) struct arena arena = leave->arena; /* it is in there */
+        c->leaves = leave->next;
         sync_session_unsubscribed(c->session, leave->call);
         if (c->hub && c->started) {
             client_act(c, ACTION_UNSUBSCRIBE, leave->ids, leave->n, 0);
         }
     }
-    forget_leaves(c);
 }
 
 void client_saved(struct client *c)
