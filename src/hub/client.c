@@ -498,12 +498,13 @@ static void answer_leaves(struct client *c)
 {
     while (c->leaves && c->hub) {
         struct leave *leave = c->leaves;
-        CLEANUP(arena_deinit) struct arena arena = leave->arena; /* it is in there */
+        struct arena arena = leave->arena;
         c->leaves = leave->next;
         sync_session_unsubscribed(c->session, leave->call);
         if (c->hub && c->started) {
             client_act(c, ACTION_UNSUBSCRIBE, leave->ids, leave->n, 0);
         }
+        arena_deinit(&arena); /* it is in there */
     }
 }
 
