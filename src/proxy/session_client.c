@@ -353,20 +353,23 @@ static bool worth_looking(const struct incoming *in)
 
 /* A statement of a session that may not see all of the catalogs: it goes on from a copy. The name in front of
  * a Parse's text is no part of that. */
-static void redirect(struct session *s, struct incoming *in)
+static enum outcome apply_redirected(struct session *s, client_fn *rule, struct incoming in)
 {
-    struct str body = body_at_hand(in);
+    CLEANUP(buf_deinit) struct buf copy = BUF_INIT(in.n);
+    struct str body = body_at_hand(&in);
     struct rd r = rd_init(body.p, body.n);
-    if (in->head.type == 'P') {
+    if (in.head.type == 'P') {
         rd_cstr(&r);
     }
     struct str text = rd_cstr(&r);
-    buf_reset(&s->scratch);
-    buf_put(&s->scratch, in->p, in->n);
+    buf_put(&copy, in.p, in.n);
     if (!r.failed) { /* else it is malformed, and will be told so */
-        redirect_catalogs(s->scratch.p + (text.p - in->p), text.n, s->std_strings);
+        redirect_catalogs(copy.p + (text.p - in.p), text.n, s->std_strings);
     }
-    in->p = s->scratch.p;
+    in.p = copy.p;
+    enum outcome outcome = rule(s, &in);
+    s->out.flush_server(s->ctx);
+    return outcome;
 }
 
 static bool is_redirected(const struct session *s, char type)
@@ -410,14 +413,7 @@ static int one_message(struct session *s, const char *p, size_t n, size_t *out_u
     if (redirected && !is_whole(&in)) {
         return 0;
     }
-    if (redirected) {
-        redirect(s, &in);
-    }
-    if (rule(s, &in) == USED) {
-        if (redirected) {
-            s->out.flush_server(s->ctx);
-            buf_reset(&s->scratch);
-        }
+    if ((redirected ? apply_redirected(s, rule, in) : rule(s, &in)) == USED) {
         counter_add(&s->counters->messages_from_clients, 1);
         note_message(s, in.head.type);
         *out_used = in.n;
