@@ -227,13 +227,13 @@ static bool apply(struct flow *s, const struct txn_head *head, struct str record
 
 bool flow_concerned(const struct flow *s, const struct txn_facts *facts)
 {
-    for (size_t i = 0; i < facts->n; i++) {
-        const struct relation *r = relations_get(&s->hub->past.relations, facts->relations[i]);
+    for (size_t i = 0; i < facts->summary->n; i++) {
+        const struct relation *r = relations_get(&s->hub->past.relations, facts->summary->relations[i]);
         if (r && view_concerns(s->view, r)) {
             return true;
         }
     }
-    return facts->migrates || facts->more;
+    return facts->migrates || facts->summary->more;
 }
 
 void flow_take(struct flow *s, const struct txn_head *head, struct str record, const struct txn_facts *facts)
@@ -249,11 +249,11 @@ static int take_past(void *ctx, lsn_t lsn, struct str record, struct err *err)
 {
     struct flow *s = ctx;
     struct txn_head head;
-    struct txn_facts facts;
-    if (txn_read_head(record, &head, err) < 0 ||
-        txn_facts_read(&s->hub->past.relations, record, &facts, err) < 0) {
+    struct txn_summary summary;
+    if (txn_read_head(record, &head, err) < 0 || txn_summarize(record, &summary, err) < 0) {
         return -1;
     }
+    struct txn_facts facts = txn_facts_of(&s->hub->past.relations, &summary);
     if (!flow_concerned(s, &facts)) {
         s->position = lsn;
     } else if (!apply(s, &head, record, &facts)) {

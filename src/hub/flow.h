@@ -41,11 +41,8 @@ void flow_go_on(struct flow *s);
 
 /* What is to be known of a transaction before a view looks at it. */
 struct txn_facts {
-    uint32_t relations[64]; /* versions, each once; the rest of a transaction with more is `more` */
-    size_t n;
-    bool more;
+    const struct txn_summary *summary; /* borrowed */
     bool migrates;
-    bool speaks; /* it has logical messages */
 };
 
 bool flow_concerned(const struct flow *s, const struct txn_facts *facts);

@@ -89,11 +89,11 @@ static void mark_all(struct hub *hub)
     }
 }
 
-static bool may_concern_somebody(const struct hub *hub, const struct txn_facts *facts)
+static bool may_concern_somebody(const struct hub *hub, const struct txn_summary *summary)
 {
-    bool found = facts->more;
-    for (size_t i = 0; i < facts->n && !found; i++) {
-        const struct relation *r = relations_get(&hub->past.relations, facts->relations[i]);
+    bool found = summary->more;
+    for (size_t i = 0; i < summary->n && !found; i++) {
+        const struct relation *r = relations_get(&hub->past.relations, summary->relations[i]);
         found = r && routes_have(hub->routes, r);
     }
     return found;
@@ -106,7 +106,7 @@ static void hand_on(struct hub *hub, struct txn *t, const struct txn_facts *fact
     hub->marked_n = 0;
     recent_add(hub->recent, t);
     if (facts->migrates ||
-        (may_concern_somebody(hub, facts) &&
+        (may_concern_somebody(hub, facts->summary) &&
          routes_follow(hub->routes, txn_bytes(t), &hub->past.relations, mark, hub, &err) < 0)) {
         mark_all(hub); /* what is damaged is for each to find out */
     }
@@ -114,7 +114,7 @@ static void hand_on(struct hub *hub, struct txn *t, const struct txn_facts *fact
         flow_take(hub->marked[i], txn_head(t), txn_bytes(t), facts);
     }
     set_position(hub, txn_head(t)->end_lsn);
-    if (facts->speaks) {
+    if (facts->summary->messages) {
         tell_markers(hub, txn_bytes(t));
     }
 }
@@ -123,9 +123,8 @@ static void hand_on(struct hub *hub, struct txn *t, const struct txn_facts *fact
 static bool take_first(struct hub *hub)
 {
     struct txn *t = hub->queue[hub->queue_head];
-    struct txn_facts facts;
+    struct txn_facts facts = txn_facts_of(&hub->past.relations, txn_summary(t));
     struct err err;
-    txn_facts_of(&hub->past.relations, txn_summary(t), &facts);
     if (facts.migrates) {
         if (txn_head(t)->end_lsn > hub->durable) {
             return false;

@@ -43,10 +43,7 @@ struct hub {
 
 /* NULL: there is none. */
 struct flow *hub_live_flow(const struct hub *hub, struct str key);
-void txn_facts_of(const struct relations *relations, const struct txn_summary *summary,
-                  struct txn_facts *out_facts);
-int txn_facts_read(const struct relations *relations, struct str record, struct txn_facts *out_facts,
-                   struct err *err);
+struct txn_facts txn_facts_of(const struct relations *relations, const struct txn_summary *summary);
 
 /* The need of a view, as a query of a read. */
 static inline void read_need(struct read *r, const struct forest *forest, struct str user,
