@@ -179,6 +179,14 @@ def select(table, where=None, include=()):
     return {"tablename": table, "where": where or "", "include": [{"foreign_key": list(fk), "select": s} for fk, s in include]}
 
 
+def closed_with(connection):
+    """(code, reason) once the server has closed the WebSocket; None before."""
+    received = connection.close_rcvd
+    if received is not None:
+        return received.code, received.reason
+    return (1006, "") if connection.state is State.CLOSED else None
+
+
 class Satellite:
     """One connection. ``auto_ack`` acknowledges each transaction and each batch once it is complete; ``answer_start`` answers the server's requests."""
 
@@ -250,11 +258,7 @@ class Satellite:
 
     @property
     def closed(self):
-        """(code, reason) once the server has closed; None before."""
-        received = self.connection.close_rcvd
-        if received is not None:
-            return received.code, received.reason
-        return (1006, "") if self.connection.state is State.CLOSED else None
+        return closed_with(self.connection)
 
     def _flush(self):
         self.socket.settimeout(TIMEOUT)

@@ -16,7 +16,7 @@ from drivers import node_modules
 from .busbar import Endpoint
 from .electric_client import SOURCE
 from .process import clean_environment, free_port, spawn
-from .satellite import Refused
+from .satellite import Refused, closed_with
 from .wait import wait_until
 from .wire import TIMEOUT, Wire
 
@@ -90,11 +90,7 @@ class TunnelSocket:
 
     @property
     def closed(self):
-        """(code, reason) once the server has closed; None before."""
-        received = self.connection.close_rcvd
-        if received is not None:
-            return received.code, received.reason
-        return (1006, "") if self.connection.state is State.CLOSED else None
+        return closed_with(self.connection)
 
     def wait_closed(self, timeout=TIMEOUT):
         deadline = time.monotonic() + timeout
