@@ -442,9 +442,15 @@ void batch_execute(struct session *s, struct str frame, struct special *special)
 
 /* --- Sync --- */
 
-static void forward_sync(struct session *s)
+static void end_batch(struct session *s)
 {
     s->skipping = false;
+    s->rollback_at_sync = false;
+}
+
+static void forward_sync(struct session *s)
+{
+    end_batch(s);
     if (expect(s, ANSWER_SYNC, ACTION_FORWARD, 0, NULL)) {
         put_sync(&s->scratch);
         send_server(s, &s->scratch);
@@ -491,8 +497,7 @@ static void on_failed_sync(struct session *s, bool ok)
 /* The client's Sync goes out as ours: its ReadyForQuery is not the last word. */
 static void hidden_sync(struct session *s, session_done done)
 {
-    s->skipping = false;
-    s->rollback_at_sync = false;
+    end_batch(s);
     s->hidden.active = true;
     s->hidden.failed = false;
     s->hidden.done = done;
@@ -512,11 +517,20 @@ static void on_proved_for_sync(struct session *s, bool ok)
     hidden_run(s, HIDDEN_FLUSH, STR("COMMIT"), NULL, 0, on_hidden_commit);
 }
 
+static void sync_of_client(struct session *s)
+{
+    if (s->skipping && s->rollback_at_sync) {
+        hidden_sync(s, on_failed_sync);
+    } else {
+        forward_sync(s);
+    }
+}
+
 static void on_drained_for_sync(struct session *s)
 {
     s->hidden_replaced = false;
     if (s->block != BLOCK_HIDDEN) { /* our BEGIN was skipped, or the client's took its place */
-        forward_sync(s);
+        sync_of_client(s);
     } else if (s->skipping) {
         buf_reset(&s->held);
         hidden_sync(s, on_failed_sync);
@@ -585,7 +599,7 @@ void batch_sync(struct session *s, struct str frame)
         hidden_sync(s, on_sync_before_reconcile);
         return;
     }
-    s->skipping = false;
+    end_batch(s);
     if (expect(s, ANSWER_SYNC, ACTION_FORWARD, 0, NULL)) {
         s->out.to_server(s->ctx, frame.p, frame.n);
     }

@@ -44,6 +44,42 @@ static void test_a_batch_that_fails_leaves_no_hidden_transaction(void **state)
          {SERVER, "Z[E]", NULL, HIDDEN("ROLLBACK") " S"}, {SERVER, HIDDEN_OK " Z[I]", "Z[I]", NULL});
 }
 
+/* What was refused where no block was open says nothing about the block of a later batch. */
+static void test_a_savepoint_behind_autocommitted_ddl_leaves_later_batches_alone(void **state)
+{
+    (void)state;
+    TALK({CLIENT,
+          "P[|create table a ()] B[|] E[] P[|begin] B[|] E[] P[|rollback] B[|] E[] "
+          "P[|create table b ()] B[|] E[] P[|savepoint s] B[|] E[] S",
+          NULL,
+          "P[|create table a ()] B[|] " HIDDEN("BEGIN") " E P[|begin] B[|] E P[|rollback] B[|] E "
+          "P[|create table b ()] B[|] " HIDDEN("BEGIN") " E P[|savepoint s] B[|] H"},
+         {SERVER,
+          "1 2 " HIDDEN_OK " C[CREATE TABLE] 1 2 C[BEGIN] 1 2 C[ROLLBACK] 1 2 " HIDDEN_OK
+          " C[CREATE TABLE] 1 2",
+          "1 2 C[CREATE TABLE] 1 2 C[BEGIN] 1 2 C[ROLLBACK] 1 2 C[CREATE TABLE] 1 2",
+          HIDDEN("ROLLBACK") " H"},
+         {SERVER, HIDDEN_OK, NULL, HIDDEN("savepoint s") " H"},
+         {SERVER, "1 2 E[SERROR|C25P01|Mno]", "E[25P01 no]", "S"}, {SERVER, "Z[I]", "Z[I]", NULL},
+         {CLIENT, "Q[begin]", NULL, "Q[begin]"}, {SERVER, "C[BEGIN] Z[T]", "C[BEGIN] Z[T]", NULL},
+         {CLIENT, "P[|select fail] B[|] E[] H", NULL, "P[|select fail] B[|] E H"},
+         {SERVER, "1 2 E[SERROR|C22012|Mno]", "1 2 E[22012 no]", NULL}, {CLIENT, "S", NULL, "S"},
+         {SERVER, "Z[E]", "Z[E]", NULL});
+}
+
+static void test_a_refused_commit_in_a_batch_that_began_autocommitted_leaves_no_block(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|create table a ()] B[|] E[] P[|begin] B[|] E[] P[|commit] B[|] E[] S", NULL,
+          "P[|create table a ()] B[|] " HIDDEN("BEGIN") " E P[|begin] B[|] E P[|commit] B[|] H"},
+         {SERVER, "1 2 " HIDDEN_OK " " MARK " C[CREATE TABLE] 1 2 C[BEGIN] 1 2",
+          "1 2 " MARKED " C[CREATE TABLE] 1 2 C[BEGIN] 1 2", HIDDEN(PENDING) " H"},
+         {SERVER, "1 2 D[pending|7||nonsense] C[SELECT 1] 3 3", NULL, HIDDEN(REFUSE) " H"},
+         {SERVER, "1 2 E[SERROR|CUB004|Mno]", "E[UB004 no]", "S"},
+         {SERVER, "Z[E]", NULL, "C[P\001busbar] C[S\001busbar] " HIDDEN("ROLLBACK") " S"},
+         {SERVER, "3 3 " HIDDEN_OK " Z[I]", "Z[I]", NULL});
+}
+
 static void test_commit_in_a_pipeline_waits_for_what_may_mark(void **state)
 {
     (void)state;
@@ -311,6 +347,8 @@ int main(void)
         cmocka_unit_test(test_a_transaction_mended_in_the_batch_of_its_commit_is_proved),
         cmocka_unit_test(test_autocommitted_ddl_in_a_batch_is_committed_at_its_sync),
         cmocka_unit_test(test_a_batch_that_fails_leaves_no_hidden_transaction),
+        cmocka_unit_test(test_a_savepoint_behind_autocommitted_ddl_leaves_later_batches_alone),
+        cmocka_unit_test(test_a_refused_commit_in_a_batch_that_began_autocommitted_leaves_no_block),
         cmocka_unit_test(test_commit_in_a_pipeline_waits_for_what_may_mark),
         cmocka_unit_test(test_a_pipelined_transaction_without_ddl_is_left_alone),
         cmocka_unit_test(test_sync_during_copy_in_has_no_answer),
