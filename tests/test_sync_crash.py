@@ -29,6 +29,7 @@ CREATE TABLE groups (id int4 PRIMARY KEY, name text);
 CREATE TABLE items (id int4 PRIMARY KEY, group_id int4 REFERENCES groups, value text);
 """
 ROWS = 12000  # of the initial data: more megabytes than stand in sockets
+LARGE = 20000  # rows of a kilobyte in one transaction: more than it is given of memory
 
 
 class Scene:
@@ -338,15 +339,74 @@ def test_network_cut(scene, flood):
     assert not device.tables["items"]
 
 
+def large_files(scene):
+    folder = os.path.join(scene.busbar.data, "log", "large")
+    return set(os.listdir(folder)) if os.path.isdir(folder) else set()
+
+
+def test_a_large_transaction_has_a_file(scene):
+    """Who was away reads it from there, after a crash as well. It stays as long as the log reaches back to it, and goes with it."""
+    scene.busbar.environment["ELECTRIC_RESUMABLE_WAL_WINDOW"] = "50M"
+    scene.serve()
+    device, away = (scene.device(Select("items", "this.group_id = 3")) for _ in range(2))
+    away.close()
+    with scene.connect() as connection:
+        with connection.transaction():
+            connection.execute(f"INSERT INTO items SELECT i, 1 + i % 10, repeat('x', 1000) FROM generate_series(1, {LARGE}) i")
+            connection.execute("DELETE FROM items WHERE id % 100 = 2; UPDATE items SET group_id = 3 WHERE id % 1000 = 5")
+        scene.settle(device)
+        (first,) = large_files(scene)
+        scene.crash()
+        scene.settle(away)
+        scene.settle(device)
+        assert large_files(scene) == {first}
+        connection.execute("UPDATE items SET value = value || '.'")
+        scene.settle(device)
+        wait_until(lambda: len(large_files(scene)) == 1 and first not in large_files(scene), "the first to be gone")
+    (second,) = large_files(scene)
+    scene.crash()
+    scene.settle(away)
+    assert large_files(scene) == {second}
+
+
+def test_large_transactions_under_way(scene):
+    """Streamed before they end: each has its file, which goes with it when it is rolled back, and with the process when that is killed."""
+    with scene.connect() as connection:
+        connection.execute(f"ALTER DATABASE {scene.database} SET logical_decoding_work_mem = '64kB'")
+    scene.serve()
+    device = scene.device(Select("items", "this.group_id = 3"))
+    fill = "INSERT INTO items SELECT i, 1 + i % 10, repeat('x', 1000) FROM generate_series({}, {}) i"
+    with scene.connect() as lost, scene.connect() as kept:
+        lost.autocommit = kept.autocommit = False
+        lost.execute(fill.format(1, LARGE))
+        wait_until(lambda: len(large_files(scene)) == 1, "the file of the first")
+        kept.execute(fill.format(LARGE + 1, 2 * LARGE))
+        with pytest.raises(ZeroDivisionError), kept.transaction():
+            kept.execute(fill.format(2 * LARGE + 1, 2 * LARGE + LARGE // 2))
+            raise ZeroDivisionError
+        kept.execute("UPDATE items SET group_id = 3 WHERE id % 1000 = 5")
+        wait_until(lambda: len(large_files(scene)) == 2, "the file of the second")
+        lost.rollback()
+        wait_until(lambda: len(large_files(scene)) == 1, "the file of the first to be gone")
+        before = large_files(scene)
+        scene.crash()
+        wait_until(lambda: not large_files(scene) & before, "the file of the process that is gone, to be gone")
+        kept.commit()
+    scene.settle(device)
+    assert len(large_files(scene)) == 1
+
+
 def reason(scene):
     return get(scene.busbar.http_port, "/api/health").json["replication"]["reason"] or ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
 @pytest.mark.parametrize("restart", [False, True])
-def test_disk_full_under_the_log(scene, restart):
-    """It waits, says why, and goes on when there is room again; also when it was killed meanwhile."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", scene.busbar.data], check=True)
+@pytest.mark.parametrize("rows", [2000, LARGE], ids=["small", "large"])
+def test_disk_full_under_the_log(scene, restart, rows):
+    """It waits, says why, and goes on when there is room again; also when it was killed meanwhile. A large transaction has a file of its own
+    there."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", scene.busbar.data], check=True)
     try:
         scene.serve()
         device = scene.device(ITEMS)
@@ -356,7 +416,7 @@ def test_disk_full_under_the_log(scene, restart):
                 file.write(b"\0" * 4096)
         with scene.connect() as connection:
             scene.write_one(connection)
-            connection.execute("INSERT INTO items SELECT i, 1, repeat('y', 1000) FROM generate_series(1, 2000) i")
+            connection.execute(f"INSERT INTO items SELECT i, 1, repeat('y', 1000) FROM generate_series(1, {rows}) i")
             scene.busbar.wait_log("the disk that holds the log is full")
             wait_until(lambda: "full" in reason(scene), "the reason")
             if restart:

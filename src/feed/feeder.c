@@ -562,7 +562,9 @@ static int make_assembler(struct feeder *f, struct err *err)
     if (txlog_read_begin(f->feed->log, &r, err) < 0) {
         return -1;
     }
-    struct assemble_options options = {.next_relation = r.head.next_relation, .xid_near = f->xid};
+    struct assemble_options options = {.next_relation = r.head.next_relation,
+                                       .xid_near = f->xid,
+                                       .folder = txlog_large_folder(f->feed->log)};
     int rc = txlog_read_relations(&r, &known, err);
     txlog_read_end(&r);
     assemble_free(f->assemble);

@@ -118,9 +118,8 @@ static int write_txns(const struct writing *w, struct txlog *log, struct err *er
     const struct keep *k = w->keep;
     for (size_t i = 0; i < k->txns_n; i++) {
         const struct txn *txn = k->txns[i].txn;
-        struct str record = txn_bytes(txn);
-        if (txlog_append(log, record, txn_summary(txn), err) < 0 ||
-            (k->txns[i].changes_history && history_apply(w->history, log, record, err) < 0)) {
+        if (txlog_append(log, txn, err) < 0 ||
+            (k->txns[i].changes_history && history_apply(w->history, log, txn_bytes(txn), err) < 0)) {
             return -1;
         }
     }

@@ -20,7 +20,7 @@ struct encoder {
 struct encoder *encoder_new(void)
 {
     struct encoder *e = mem_zalloc(sizeof *e);
-    buf_init(&e->frame, TXN_MAX);
+    buf_init(&e->frame, TXN_CHANGE_MAX);
     return e;
 }
 

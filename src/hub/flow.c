@@ -205,9 +205,6 @@ static bool apply(struct flow *s, const struct txn_head *head, struct str record
         lose_clients(s, true, "the schema has changed under a subscription");
         return false;
     }
-    if (view_keeps_index(s->view)) {
-        record = arena_str(&s->arena, record); /* while rows are read the log may let go of it */
-    }
     supply_follow(&s->supply, head->end_lsn, record);
     switch (view_apply(s->view, record, &s->hub->past.relations, &s->arena, &ops, &err)) {
     case VIEW_DONE:

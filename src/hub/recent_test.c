@@ -10,7 +10,7 @@
 
 static void add(struct recent *r, lsn_t lsn, uint64_t xid)
 {
-    struct buf b = BUF_INIT(TXN_MAX);
+    struct buf b = BUF_INIT(TXN_CHANGE_MAX);
     txn_begin(&b);
     txn_add_message(&b, STR("a"), STR("b"));
     txn_end(&b, &(struct txn_head){.end_lsn = lsn, .xid = xid});

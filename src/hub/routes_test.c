@@ -74,7 +74,7 @@ static void on_target(void *ctx, void *target)
 static const char *change(struct bench *b, enum change_kind kind, uint32_t relation, size_t column,
                           const char *old, const char *new)
 {
-    struct buf text = BUF_INIT(TXN_MAX);
+    struct buf text = BUF_INIT(TXN_CHANGE_MAX);
     struct err err;
     struct value row[2][3];
     const char *given[2] = {old, new};

@@ -53,7 +53,8 @@ static void test_a_savepoint_behind_autocommitted_ddl_leaves_later_batches_alone
           "P[|create table b ()] B[|] E[] P[|savepoint s] B[|] E[] S",
           NULL,
           "P[|create table a ()] B[|] " HIDDEN("BEGIN") " E P[|begin] B[|] E P[|rollback] B[|] E "
-          "P[|create table b ()] B[|] " HIDDEN("BEGIN") " E P[|savepoint s] B[|] H"},
+                                                        "P[|create table b ()] B[|] " HIDDEN(
+                                                            "BEGIN") " E P[|savepoint s] B[|] H"},
          {SERVER,
           "1 2 " HIDDEN_OK " C[CREATE TABLE] 1 2 C[BEGIN] 1 2 C[ROLLBACK] 1 2 " HIDDEN_OK
           " C[CREATE TABLE] 1 2",

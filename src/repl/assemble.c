@@ -4,8 +4,8 @@
  *   transaction = Begin [Origin] ( Relation | Type | row | Truncate | Message )* Commit
  *   block       = Stream Start [Origin] ( Relation | Type | row | Truncate | Message )* Stream Stop
  *
- * Changes are written as they come into bytes of the kind that txn.h describes; those of a streamed
- * transaction lie in segments, one a run of changes of the same (sub)transaction.
+ * Changes are written as they come into bytes of the kind that txn.h describes (body.h says where they are);
+ * those of a streamed transaction lie in segments, one a run of changes of the same (sub)transaction.
  *
  * Relations. The server describes one before its first use in a connection, after each change of it, and in
  * each streamed transaction by itself (it may have changed the table). Such a description holds in that
@@ -15,6 +15,7 @@
 #include "repl/assemble.h"
 
 #include "base/mem.h"
+#include "repl/body.h"
 #include "repl/pgoutput.h"
 
 #include <assert.h>
@@ -23,8 +24,9 @@
 #define EMPTIED_PREFIX "busbar.emptied" /* sql/routines/68_truncate.sql */
 
 enum {
-    FIRST_BYTES = 500, /* room at once for what most transactions need */
-    EMPTIED_MAX = 64,  /* tables of one TRUNCATE of which we note that their rows were deleted before */
+    FIRST_BYTES = 500,  /* room at once for what most transactions need */
+    LITTLE = 64 * 1024, /* of a transaction, when all that is held in memory is much */
+    EMPTIED_MAX = 64,   /* tables of one TRUNCATE of which we note that their rows were deleted before */
 };
 
 enum phase {
@@ -56,8 +58,8 @@ struct segment {
 
 struct stream {
     uint32_t xid;
-    struct buf bytes;
-    struct txn_summary summary; /* of them */
+    struct body body;
+    struct txn_summary summary; /* of it */
     struct segment *segments;
     size_t n, cap;
     struct catalog catalog;
@@ -66,9 +68,10 @@ struct stream {
 struct assemble {
     const struct assemble_events *events;
     void *ctx;
-    size_t txn_max, held_max;
+    char *folder; /* NULL: nothing goes to files */
+    size_t txn_max, held_max, memory_max, held_memory_max;
     enum phase phase;
-    struct buf bytes; /* PHASE_TXN */
+    struct body body; /* PHASE_TXN */
     struct txn_summary summary;
     uint32_t xid;
     lsn_t commit_lsn;
@@ -231,9 +234,8 @@ static struct stream *stream_new(struct assemble *a, uint32_t xid)
 {
     struct stream *s = mem_zalloc(sizeof *s);
     s->xid = xid;
-    buf_init(&s->bytes, a->txn_max);
-    txn_begin(&s->bytes);
-    a->held += s->bytes.n;
+    body_begin(&s->body, 0);
+    a->held += body_in_memory(&s->body);
     if (a->streams_n == a->streams_cap) {
         a->streams_cap = a->streams_cap ? a->streams_cap * 2 : 8;
         a->streams = mem_realloc(a->streams, a->streams_cap * sizeof(struct stream *));
@@ -242,9 +244,10 @@ static struct stream *stream_new(struct assemble *a, uint32_t xid)
     return s;
 }
 
+/* Of memory. */
 static size_t stream_size(const struct stream *s)
 {
-    return s->bytes.n + s->n * sizeof *s->segments;
+    return body_in_memory(&s->body) + s->n * sizeof *s->segments;
 }
 
 static void stream_free(struct assemble *a, size_t at)
@@ -253,7 +256,7 @@ static void stream_free(struct assemble *a, size_t at)
     a->streams[at] = a->streams[--a->streams_n];
     a->relations -= s->catalog.n;
     catalog_deinit(&s->catalog);
-    buf_deinit(&s->bytes);
+    body_deinit(&s->body);
     free(s->segments);
     free(s);
 }
@@ -263,19 +266,19 @@ static void stream_extend(struct stream *s, uint32_t xid, bool message)
 {
     struct segment *last = s->n ? &s->segments[s->n - 1] : NULL;
     if (last && last->xid == xid && last->message == message) {
-        last->end = s->bytes.n;
+        last->end = body_size(&s->body);
         return;
     }
     if (s->n == s->cap) {
         s->cap = s->cap ? s->cap * 2 : 16;
         s->segments = mem_realloc(s->segments, s->cap * sizeof *s->segments);
     }
-    s->segments[s->n++] = (struct segment){xid, message, s->bytes.n};
+    s->segments[s->n++] = (struct segment){xid, message, body_size(&s->body)};
 }
 
 /* Drops a subtransaction's changes; and the messages behind its first, for when it is rolled back everything
  * since then was part of it. */
-static void stream_roll_back(struct stream *s, uint32_t xid)
+static int stream_roll_back(struct stream *s, uint32_t xid, struct err *err)
 {
     size_t kept = 0, from, to;
     while (kept < s->n && (s->segments[kept].xid != xid || s->segments[kept].message)) {
@@ -286,14 +289,16 @@ static void stream_roll_back(struct stream *s, uint32_t xid)
         struct segment segment = s->segments[i];
         size_t n = segment.end - from;
         if (segment.xid != xid && !segment.message) {
-            memmove(s->bytes.p + to, s->bytes.p + from, n);
+            if (body_move(&s->body, to, from, n, err) < 0) {
+                return -1;
+            }
             to += n;
             s->segments[kept++] = (struct segment){segment.xid, false, to};
         }
         from = segment.end;
     }
     s->n = kept;
-    s->bytes.n = to;
+    return body_cut(&s->body, to, err);
 }
 
 /* --- transactions --- */
@@ -305,22 +310,25 @@ static uint64_t extend_xid(const struct assemble *a, uint32_t xid)
     return ahead <= behind || a->xid_near < behind ? a->xid_near + ahead : a->xid_near - behind;
 }
 
-static void tell_txn(struct assemble *a, struct buf *bytes, const struct txn_summary *summary, uint32_t xid,
-                     const struct pgoutput_commit *c)
+static int tell_txn(struct assemble *a, struct body *body, const struct txn_summary *summary, uint32_t xid,
+                    const struct pgoutput_commit *c, struct err *err)
 {
+    struct txn *txn;
     struct txn_head head = {.end_lsn = c->end_lsn,
                             .commit_lsn = c->commit_lsn,
                             .xid = extend_xid(a, xid),
                             .commit_us = c->commit_us,
                             .changes = summary->changes};
     a->xid_near = head.xid > a->xid_near ? head.xid : a->xid_near;
-    if (bytes->n == TXN_HEAD) {
-        buf_reset(bytes);
+    if (summary->changes == 0) {
         a->events->on_position(a->ctx, c->end_lsn);
-        return;
+        return 0;
     }
-    txn_end(bytes, &head);
-    a->events->on_txn(a->ctx, txn_new(bytes, summary));
+    if (body_end(body, &head, summary, &txn, err) < 0) {
+        return -1;
+    }
+    a->events->on_txn(a->ctx, txn);
+    return 0;
 }
 
 static int on_begin(struct assemble *a, struct pgoutput_message *m, struct err *err)
@@ -328,9 +336,7 @@ static int on_begin(struct assemble *a, struct pgoutput_message *m, struct err *
     a->phase = PHASE_TXN;
     a->xid = m->xid;
     a->commit_lsn = m->commit.commit_lsn;
-    buf_reserve(&a->bytes, FIRST_BYTES);
-    buf_reset(&a->bytes); /* a smaller maximum is no failure yet */
-    txn_begin(&a->bytes);
+    body_begin(&a->body, FIRST_BYTES);
     a->summary = (struct txn_summary){0};
     return 0;
 }
@@ -342,8 +348,7 @@ static int on_commit(struct assemble *a, struct pgoutput_message *m, struct err 
                        a->xid, LSN_ARG(a->commit_lsn), LSN_ARG(m->commit.commit_lsn));
     }
     a->phase = PHASE_IDLE;
-    tell_txn(a, &a->bytes, &a->summary, a->xid, &m->commit);
-    return 0;
+    return tell_txn(a, &a->body, &a->summary, a->xid, &m->commit, err);
 }
 
 static int on_stream_start(struct assemble *a, struct pgoutput_message *m, struct err *err)
@@ -383,9 +388,9 @@ static int on_stream_commit(struct assemble *a, struct pgoutput_message *m, stru
     }
     a->held -= stream_size(s);
     adopt_descriptions(a, s);
-    tell_txn(a, &s->bytes, &s->summary, s->xid, &m->commit);
+    int rc = tell_txn(a, &s->body, &s->summary, s->xid, &m->commit, err);
     stream_free(a, at);
-    return 0;
+    return rc;
 }
 
 static int on_stream_abort(struct assemble *a, struct pgoutput_message *m, struct err *err)
@@ -401,17 +406,17 @@ static int on_stream_abort(struct assemble *a, struct pgoutput_message *m, struc
         stream_free(a, at);
         return 0;
     }
-    stream_roll_back(s, m->aborted);
     forget_descriptions(s, a, m->aborted);
+    int rc = stream_roll_back(s, m->aborted, err) < 0 ? -1 : body_summarize(&s->body, &s->summary, err);
     a->held += stream_size(s);
-    return txn_summarize(buf_str(&s->bytes), &s->summary, err);
+    return rc;
 }
 
 /* --- changes --- */
 
-static struct buf *target(struct assemble *a)
+static struct body *target(struct assemble *a)
 {
-    return a->stream ? &a->stream->bytes : &a->bytes;
+    return a->stream ? &a->stream->body : &a->body;
 }
 
 static int too_large(const struct assemble *a, struct err *err)
@@ -426,16 +431,36 @@ static void note(struct assemble *a, enum change_kind kind, uint32_t relation)
     txn_note(a->stream ? &a->stream->summary : &a->summary, kind, relation);
 }
 
+/* A part of a file is not worth writing when it is small, unless all that is held is much. */
+static bool belongs_in_file(const struct assemble *a, const struct body *body)
+{
+    size_t most = body->file && a->memory_max > BODY_CHUNK ? BODY_CHUNK : a->memory_max;
+    if (a->held > a->held_memory_max && most > LITTLE) {
+        most = LITTLE;
+    }
+    return a->folder && body_in_memory(body) > most;
+}
+
+static int settle(struct assemble *a, struct body *body, struct err *err)
+{
+    if (body->tail.overflow || body_size(body) > a->txn_max) {
+        return too_large(a, err);
+    }
+    return belongs_in_file(a, body) ? body_spill(body, a->folder, err) : 0;
+}
+
 /* Accounts for the change that was just written. */
 static int written(struct assemble *a, uint32_t xid, bool message, size_t held_before, struct err *err)
 {
-    if (target(a)->overflow) {
-        return too_large(a, err);
+    if (a->stream) {
+        stream_extend(a->stream, xid, message);
+    }
+    if (settle(a, target(a), err) < 0) {
+        return -1;
     }
     if (!a->stream) {
         return 0;
     }
-    stream_extend(a->stream, xid, message);
     a->held += stream_size(a->stream) - held_before;
     if (a->held > a->held_max) {
         return err_set(err, ERR_LIMIT,
@@ -491,7 +516,7 @@ static int on_row(struct assemble *a, struct pgoutput_message *m, struct err *er
     /* A row whose key alone is known must not pass for one whose other columns are NULL. */
     bool has_old = row->old_kind == 'O' || (row->old_kind == 'K' && str_eq(r->schema, STR("busbar")));
     size_t held = held_now(a);
-    txn_add_row(target(a), kinds[m->kind], r->id, has_old ? row->old : NULL, has_old ? row->old_n : 0,
+    txn_add_row(&target(a)->tail, kinds[m->kind], r->id, has_old ? row->old : NULL, has_old ? row->old_n : 0,
                 row->new, row->new_n);
     note(a, kinds[m->kind], r->id);
     return written(a, m->xid, false, held, err);
@@ -525,7 +550,7 @@ static int on_truncate(struct assemble *a, struct pgoutput_message *m, struct er
             continue;
         }
         size_t held = held_now(a);
-        txn_add_row(target(a), CHANGE_TRUNCATE, r->id, NULL, 0, NULL, 0);
+        txn_add_row(&target(a)->tail, CHANGE_TRUNCATE, r->id, NULL, 0, NULL, 0);
         note(a, CHANGE_TRUNCATE, r->id);
         if (written(a, m->xid, false, held, err) < 0) {
             return -1;
@@ -550,7 +575,7 @@ static int on_message(struct assemble *a, struct pgoutput_message *m, struct err
         return 0;
     }
     size_t held = held_now(a);
-    txn_add_message(target(a), message->prefix, message->content);
+    txn_add_message(&target(a)->tail, message->prefix, message->content);
     note(a, CHANGE_MESSAGE, 0);
     return written(a, m->xid, true, held, err);
 }
@@ -618,10 +643,12 @@ struct assemble *assemble_new(const struct assemble_options *options, const stru
     a->ctx = ctx;
     a->txn_max = options->txn_max && options->txn_max < TXN_MAX ? options->txn_max : TXN_MAX;
     a->held_max = options->held_max ? options->held_max : ASSEMBLE_HELD_MAX;
+    a->folder = options->folder ? mem_strdup(options->folder) : NULL;
+    a->memory_max = options->memory_max ? options->memory_max : ASSEMBLE_MEMORY;
+    a->held_memory_max = ASSEMBLE_HELD_MEMORY;
     a->next_relation = options->next_relation ? options->next_relation : 1;
     a->xid_near = options->xid_near;
     a->phase = PHASE_IDLE;
-    buf_init(&a->bytes, a->txn_max);
     return a;
 }
 
@@ -642,7 +669,7 @@ void assemble_reset(struct assemble *a)
     a->n_emptied = 0;
     a->held = 0;
     a->phase = PHASE_IDLE;
-    buf_reset(&a->bytes);
+    body_deinit(&a->body);
 }
 
 void assemble_free(struct assemble *a)
@@ -650,7 +677,7 @@ void assemble_free(struct assemble *a)
     if (a) {
         assemble_reset(a);
         catalog_deinit(&a->catalog);
-        buf_deinit(&a->bytes);
+        free(a->folder);
         free(a->streams);
         free(a);
     }

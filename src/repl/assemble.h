@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages of pgoutput, in the order they come, put together to committed transactions. Pure.
+ * Messages of pgoutput, in the order they come, put together to committed transactions. Pure, but for the
+ * files that large ones are put in.
  *
  * A transaction that the server streams while it runs is held until it commits; what of it was rolled back to
  * a savepoint is dropped. (One thing pgoutput does not tell: which subtransaction wrote a logical message of
@@ -19,13 +20,21 @@ enum {
     ASSEMBLE_STREAMS = 10000,    /* transactions held at a time */
     ASSEMBLE_RELATIONS = 100000, /* relations known, and those described in held transactions */
 };
-#define ASSEMBLE_HELD_MAX ((size_t)2 << 30) /* bytes of all transactions held */
+#define ASSEMBLE_HELD_MAX                                                             \
+    ((size_t)2 << 30) /* bytes of all transactions held, as far as they are in memory \
+                       */
+enum {
+    ASSEMBLE_MEMORY = 16 * 1024 * 1024, /* bytes of a transaction in memory: what is larger is in a file */
+    ASSEMBLE_HELD_MEMORY = 64 * 1024 * 1024, /* of all held: with more, smaller ones go to files as well */
+};
 
 struct assemble_options {
     uint32_t next_relation; /* the first version to give to a new relation; 0 stands for 1 */
     uint64_t xid_near;      /* a recent xid8: assemble_set_xid_near() */
     size_t txn_max;         /* bytes of one transaction; 0: TXN_MAX, which is also the most */
-    size_t held_max;        /* bytes of all held; 0: ASSEMBLE_HELD_MAX */
+    size_t held_max;        /* bytes of all held in memory; 0: ASSEMBLE_HELD_MAX */
+    const char *folder;     /* of files with large transactions (repl/spill.h), copied; NULL: none is made */
+    size_t memory_max;      /* 0: ASSEMBLE_MEMORY */
 };
 
 /* Called by assemble_feed(); they must not call the assembler. */
@@ -57,11 +66,12 @@ void assemble_reset(struct assemble *a);
 
 /*
  * One message (XLogData without its head), borrowed during the call. Fails with ERR_PEER (what cannot come),
- * ERR_LIMIT (a transaction too large), ERR_UPSTREAM (an update without its old row leaves values out). Then
+ * ERR_LIMIT (a transaction too large), ERR_UPSTREAM (an update without its old row leaves values out),
+ * ERR_SYSTEM (a file cannot be written). Then
  * nothing of the transaction at hand was told, and the assembler is good for assemble_reset() only: the same
  * would come again.
  */
 MUST_USE int assemble_feed(struct assemble *a, struct str bytes, struct err *err);
 
-/* Bytes of transactions in progress. */
+/* Bytes of transactions in progress that are in memory. */
 size_t assemble_held(const struct assemble *a);

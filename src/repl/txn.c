@@ -2,6 +2,7 @@
 #include "repl/txn.h"
 
 #include "base/mem.h"
+#include "repl/spill.h"
 
 #include <assert.h>
 #include <endian.h>
@@ -14,8 +15,9 @@ struct txn {
     atomic_uint refs;
     struct txn_head head;
     struct txn_summary summary;
-    char *p;
-    size_t n;
+    struct str bytes;
+    char *owned;        /* the bytes */
+    struct spill *file; /* or this has them */
 };
 
 /* --- writing --- */
@@ -279,19 +281,32 @@ int tuple_values(const struct tuple *t, struct value *out, struct err *err)
 
 /* --- shared --- */
 
-struct txn *txn_new(struct buf *bytes, const struct txn_summary *summary)
+static struct txn *new_txn(struct str bytes, const struct txn_summary *summary)
 {
     struct err err;
     struct txn *t = mem_zalloc(sizeof *t);
     atomic_init(&t->refs, 1);
-    int rc = txn_read_head(buf_str(bytes), &t->head, &err);
+    int rc = txn_read_head(bytes, &t->head, &err);
     assert(rc == 0);
     ignore_result(rc);
     t->summary = *summary;
-    t->n = bytes->n;
-    t->p = bytes->p;
+    t->bytes = bytes;
+    return t;
+}
+
+struct txn *txn_new(struct buf *bytes, const struct txn_summary *summary)
+{
+    struct txn *t = new_txn(buf_str(bytes), summary);
     size_t max = bytes->max;
+    t->owned = bytes->p;
     buf_init(bytes, max);
+    return t;
+}
+
+struct txn *txn_new_in_file(struct spill *file, struct str bytes, const struct txn_summary *summary)
+{
+    struct txn *t = new_txn(bytes, summary);
+    t->file = file;
     return t;
 }
 
@@ -304,14 +319,15 @@ struct txn *txn_ref(struct txn *t)
 void txn_unref(struct txn *t)
 {
     if (t && atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) == 1) {
-        free(t->p);
+        free(t->owned);
+        spill_free(t->file);
         free(t);
     }
 }
 
 struct str txn_bytes(const struct txn *t)
 {
-    return (struct str){t->p, t->n};
+    return t->bytes;
 }
 
 const struct txn_head *txn_head(const struct txn *t)
@@ -322,4 +338,9 @@ const struct txn_head *txn_head(const struct txn *t)
 const struct txn_summary *txn_summary(const struct txn *t)
 {
     return &t->summary;
+}
+
+struct spill *txn_file(const struct txn *t)
+{
+    return t->file;
 }

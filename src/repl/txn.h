@@ -17,7 +17,12 @@
 #include "base/err.h"
 #include "repl/lsn.h"
 
-enum { TXN_FORMAT = 1, TXN_HEAD = 40, TXN_MAX = 1 << 30 /* bytes of one transaction */ };
+enum {
+    TXN_FORMAT = 1,
+    TXN_HEAD = 40,
+    TXN_CHANGE_MAX = 1 << 30, /* bytes of one change: a message of PostgreSQL's is not as long */
+};
+#define TXN_MAX ((size_t)1 << 40) /* bytes of one transaction */
 
 enum change_kind { CHANGE_INSERT = 1, CHANGE_UPDATE, CHANGE_DELETE, CHANGE_TRUNCATE, CHANGE_MESSAGE };
 
@@ -60,8 +65,12 @@ void txn_note(struct txn_summary *s, enum change_kind kind, uint32_t relation);
 
 /* Shared between threads: never changes, counted atomically. */
 struct txn;
+struct spill;
 /* Takes the bytes out of the buffer; they must be those of a builder, and the summary theirs. */
 struct txn *txn_new(struct buf *bytes, const struct txn_summary *summary);
+/* The same of all that is in a file, which it takes over. */
+struct txn *txn_new_in_file(struct spill *file, struct str bytes, const struct txn_summary *summary);
+struct spill *txn_file(const struct txn *t); /* NULL: it is in memory */
 struct txn *txn_ref(struct txn *t);
 void txn_unref(struct txn *t); /* takes NULL */
 struct str txn_bytes(const struct txn *t);

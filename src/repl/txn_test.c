@@ -16,7 +16,7 @@ static struct value v(const char *s)
 static void reads_what_was_written(void **state)
 {
     (void)state;
-    struct buf b = BUF_INIT(TXN_MAX);
+    struct buf b = BUF_INIT(TXN_CHANGE_MAX);
     struct err err;
     struct value old[] = {v("1"), v(NULL)}, new[] = {v("1"), v("")};
     txn_begin(&b);
@@ -54,7 +54,7 @@ static void reads_what_was_written(void **state)
 static void a_summary_names_so_many_relations(void **state)
 {
     (void)state;
-    struct buf b = BUF_INIT(TXN_MAX);
+    struct buf b = BUF_INIT(TXN_CHANGE_MAX);
     struct err err;
     struct txn_summary s;
     struct value new[] = {v("1")};
@@ -82,7 +82,7 @@ static void a_summary_names_so_many_relations(void **state)
 static void damage_is_noticed(void **state)
 {
     (void)state;
-    struct buf b = BUF_INIT(TXN_MAX);
+    struct buf b = BUF_INIT(TXN_CHANGE_MAX);
     struct err err;
     struct value new[] = {v("value"), v("more")};
     txn_begin(&b);

@@ -13,7 +13,7 @@
 #include "base/buf.h"
 #include "repl/txn.h"
 
-/* Bytes of one key, at most: no row is as long (TXN_MAX, and what PostgreSQL sends as one). */
+/* Bytes of one key, at most: no row is as long (TXN_CHANGE_MAX, and what PostgreSQL sends as one). */
 enum { KEY_MAX = INT32_MAX };
 
 /* Appends row[columns[0]], … false: one of them is NULL (it is appended all the same). */

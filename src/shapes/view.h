@@ -93,7 +93,8 @@ struct view_ops {
 /*
  * All changes of a transaction (bytes as in repl/txn.h) together. Returns an enum view_outcome, or -1: the
  * log is damaged, or does not agree with the view. `a` must stay until the operations have been used, and is
- * what needs and fed rows live in; the operations borrow from it, and from `txn`.
+ * what needs and fed rows live in; the operations borrow from it, and after VIEW_DONE from `txn`, which need
+ * not stay when there are needs.
  *
  * Order of operations: referenced rows that move in, then rows in the order of their first change, then
  * children that move in, parents first, then rows that are gone without having been changed.

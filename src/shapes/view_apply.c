@@ -625,6 +625,16 @@ int view_finish(struct view *v, struct view_ops *out_ops, struct err *err)
     return VIEW_DONE;
 }
 
+/* The transaction's bytes need not stay while rows are read. */
+static void own_values(struct view *v)
+{
+    for (struct touched *t = v->changed.first; t; t = t->next) {
+        size_t n = t->table->table->n_columns;
+        t->old = t->old ? copy_row(v->a, t->old, n) : NULL;
+        t->new = t->new ? copy_row(v->a, t->new, n) : NULL;
+    }
+}
+
 int view_apply(struct view *v, struct str txn, const struct relations *relations, struct arena *a,
                struct view_ops *out_ops, struct err *err)
 {
@@ -645,6 +655,7 @@ int view_apply(struct view *v, struct str txn, const struct relations *relations
     change_tops(v);
     if (view_advance(v)) {
         v->need_ready = true;
+        own_values(v);
         return VIEW_NEEDS;
     }
     return view_finish(v, out_ops, err);

@@ -93,6 +93,7 @@ static void run(struct bench *b, struct view *v, const struct forest *f, struct 
     int rc = view_apply(v, buf_str(&txn), &b->relations, &a, &ops, &err);
     if (rc == VIEW_NEEDS) {
         const struct view_need *need;
+        buf_deinit(&txn); /* nobody needs it any more */
         for (; (need = view_next_need(v)); reads++) {
             db_answer(db, f, v, need);
         }

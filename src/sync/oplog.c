@@ -16,9 +16,9 @@
 
 enum form { FORM_TEXT, FORM_BYTEA, FORM_TIMESTAMPTZ };
 
-/* A row is part of a transaction, which has a limit (TXN_MAX), and is written at most twice. */
+/* A row is part of a change, which has a limit, and is written at most twice. */
 enum { FRAME_SPARE = 64 * 1024 * 1024 };
-static const size_t FRAME_MAX = 2 * (size_t)TXN_MAX + FRAME_SPARE;
+static const size_t FRAME_MAX = 2 * (size_t)TXN_CHANGE_MAX + FRAME_SPARE;
 
 struct oplog_table oplog_table(struct arena *a, const struct table *table, uint32_t relation_id)
 {

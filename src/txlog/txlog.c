@@ -164,18 +164,6 @@ static int take_lock(struct txlog *log, struct err *err)
     return 0;
 }
 
-/* A new file must be found again after power loss: that is up to its folder. */
-static int sync_folder(struct txlog *log, struct err *err)
-{
-    int fd = open(log->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd < 0 ? -1 : fsync(fd);
-    int code = errno;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return rc < 0 ? err_set_errno(err, code, "cannot sync %s", log->folder) : 0;
-}
-
 /* --- the environment --- */
 
 static void close_env(struct txlog *log)
@@ -225,7 +213,7 @@ static int open_env(struct txlog *log, struct err *err)
 
 static int open_databases(struct txlog *log, MDB_txn *txn)
 {
-    static const char *const names[DB_COUNT] = {"txn", "relation", "migration", "state", "meta"};
+    static const char *const names[DB_COUNT] = {"txn", "relation", "migration", "state", "meta", "large"};
     for (int i = 0; i < DB_COUNT; i++) {
         int rc = mdb_dbi_open(txn, names[i], MDB_CREATE, &log->db[i]);
         if (rc != 0) {
@@ -264,6 +252,7 @@ static void drop_txn(struct txlog *log)
         mdb_txn_abort(take_ptr(&log->txn));
     }
     txlog_forget_used(log);
+    txlog_settle_large(log, false);
 }
 
 static int begin(struct txlog *log, struct err *err)
@@ -279,7 +268,7 @@ static int begin(struct txlog *log, struct err *err)
 
 static int commit(struct txlog *log, struct err *err)
 {
-    if (put_head(log, err) < 0) {
+    if (txlog_sync_large(log, err) < 0 || put_head(log, err) < 0) {
         drop_txn(log);
         return -1;
     }
@@ -289,6 +278,7 @@ static int commit(struct txlog *log, struct err *err)
         return txlog_fail(log, rc, "cannot commit", err);
     }
     log->now = log->draft;
+    txlog_settle_large(log, true);
     return 0;
 }
 
@@ -422,10 +412,17 @@ static int set_up(struct txlog *log, struct err *err)
     if (make_folder(log->folder) < 0) {
         return err_set_errno(err, errno, "cannot make the folder %s", log->folder);
     }
-    if (take_lock(log, err) < 0 || reopen(log, log->map_size, err) < 0) {
+    if (take_lock(log, err) < 0 || reopen(log, log->map_size, err) < 0 || txlog_sweep_large(log, err) < 0) {
         return -1;
     }
-    return sync_folder(log, err);
+    return txlog_sync_folder(log->folder, err);
+}
+
+static char *large_folder(const char *folder)
+{
+    CLEANUP(buf_deinit) struct buf path = BUF_INIT(8192);
+    buf_printf(&path, "%s/large", folder);
+    return mem_strdup(buf_cstr(&path));
 }
 
 int txlog_open(const char *folder, const struct txlog_options *options, struct txlog **out_log,
@@ -433,6 +430,8 @@ int txlog_open(const char *folder, const struct txlog_options *options, struct t
 {
     struct txlog *log = mem_zalloc(sizeof *log);
     log->folder = mem_strdup(folder);
+    log->large_folder = large_folder(folder);
+    buf_init(&log->gone, SIZE_MAX);
     log->window = options->window;
     log->map_size = first_map(options);
     log->lock_fd = -1;
@@ -457,9 +456,17 @@ void txlog_close(struct txlog *log)
         close(log->lock_fd);
     }
     pthread_rwlock_destroy(&log->gate);
+    buf_deinit(&log->gone);
+    free(log->added);
     free(log->used);
+    free(log->large_folder);
     free(log->folder);
     free(log);
+}
+
+const char *txlog_large_folder(const struct txlog *log)
+{
+    return log->large_folder;
 }
 
 const struct txlog_head *txlog_head(const struct txlog *log)

@@ -3,6 +3,9 @@
  * The durable log of the sync service: the transactions of the last while, the relations they were written
  * under, the history of migrations, and small states. What is in it survives kill -9 and power loss.
  *
+ * A transaction that came in a file (repl/spill.h) stays in it: the file must be in txlog_large_folder(),
+ * where the log deletes it when it trims, and when it opens whatever it does not know.
+ *
  * One thread writes (txlog_write()); any thread reads, each through a reader of its own, which sees one
  * moment. One process has the folder at a time.
  */
@@ -63,6 +66,7 @@ void txlog_close(struct txlog *log); /* no reader may be open. Takes NULL */
 typedef int (*txlog_write_fn)(void *ctx, struct txlog *log, struct err *err);
 MUST_USE int txlog_write(struct txlog *log, txlog_write_fn fn, void *ctx, struct err *err);
 const struct txlog_head *txlog_head(const struct txlog *log); /* as of the last commit; the writer's thread */
+const char *txlog_large_folder(const struct txlog *log);      /* any thread */
 bool txlog_is_over_window(const struct txlog *log); /* the writer's thread; txlog_trim() has more to do */
 
 /* Within fn: */
@@ -71,10 +75,8 @@ bool txlog_is_over_window(const struct txlog *log); /* the writer's thread; txlo
 MUST_USE int txlog_reset(struct txlog *log, const struct txlog_identity *identity, lsn_t start,
                          struct err *err);
 MUST_USE int txlog_put_identity(struct txlog *log, const struct txlog_identity *identity, struct err *err);
-/* A record of repl/txn.h, and what it has. In commit order; one that is there already is passed over. The
- * relations that it names must be there. */
-MUST_USE int txlog_append(struct txlog *log, struct str record, const struct txn_summary *summary,
-                          struct err *err);
+/* In commit order; one that is there already is passed over. The relations that it names must be there. */
+MUST_USE int txlog_append(struct txlog *log, const struct txn *txn, struct err *err);
 /* Moves forward only. */
 void txlog_set_position(struct txlog *log, lsn_t position);
 MUST_USE int txlog_put_relation(struct txlog *log, const struct relation *r, struct err *err);
@@ -110,6 +112,7 @@ struct txlog_reader {
     struct txlog *log;
     struct MDB_txn *txn;
     struct MDB_cursor *cursor;
+    struct txlog_map *maps; /* of large transactions that were given out */
 };
 
 MUST_USE int txlog_read_begin(struct txlog *log, struct txlog_reader *out_reader, struct err *err);

@@ -100,6 +100,7 @@ void txlog_read_end(struct txlog_reader *r)
     if (r->txn) {
         mdb_txn_abort(r->txn);
     }
+    txlog_unmap_large(r);
     pthread_rwlock_unlock(&r->log->gate);
     *r = (struct txlog_reader){0};
 }
@@ -125,6 +126,9 @@ int txlog_next(struct txlog_reader *r, lsn_t after, lsn_t *out_lsn, struct str *
         return txlog_damaged(err);
     }
     *out_lsn = txlog_get_u64(k.mv_data);
+    if (txlog_is_large(txlog_str(v))) {
+        return txlog_map_large(r, txlog_str(v), out_record, err);
+    }
     *out_record = txlog_str(v);
     return 1;
 }

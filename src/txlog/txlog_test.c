@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "repl/spill.h"
 #include "repl/txn.h"
 #include "txlog/txlog.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -23,6 +25,9 @@ struct bench {
     char folder[64], path[80];
     struct txlog *log;
 };
+
+/* Every test is run with transactions in the log, and with each in a file of its own. */
+static bool in_files;
 
 static void open_log(struct bench *b, const struct txlog_options *options)
 {
@@ -61,9 +66,25 @@ static void remove_folder(const char *path)
     waitpid(pid, NULL, 0);
 }
 
+static size_t count_files(const struct txlog *log)
+{
+    size_t n = 0;
+    DIR *folder = opendir(txlog_large_folder(log));
+    for (struct dirent *e; folder && (e = readdir(folder));) {
+        n += e->d_name[0] != '.';
+    }
+    if (folder) {
+        closedir(folder);
+    }
+    return n;
+}
+
 static int teardown(void **state)
 {
     struct bench *b = *state;
+    if (b->log) {
+        assert_int_equal(count_files(b->log), in_files ? txlog_head(b->log)->transactions : 0);
+    }
     txlog_close(b->log);
     remove_folder(b->folder);
     free(b);
@@ -89,25 +110,43 @@ static void make_record(struct buf *b, lsn_t lsn, size_t size, uint32_t relation
     free(text);
 }
 
+static struct txn *make_txn(struct txlog *log, struct buf *record, struct err *err)
+{
+    struct txn_summary summary;
+    struct spill *file;
+    struct str bytes;
+    if (txn_summarize(buf_str(record), &summary, err) < 0) {
+        return NULL;
+    }
+    if (!in_files) {
+        return txn_new(record, &summary);
+    }
+    if (spill_new(txlog_large_folder(log), &file, err) < 0) {
+        return NULL;
+    }
+    if (spill_append(file, buf_str(record), err) < 0 || spill_map(file, &bytes, err) < 0) {
+        spill_free(file);
+        return NULL;
+    }
+    return txn_new_in_file(file, bytes, &summary);
+}
+
 struct appending {
     lsn_t first;
     size_t n, size;
     uint32_t relation;
     bool trim, fail;
     int runs;
+    struct txn **txns;
 };
 
 /* Transactions at first, first + 10, … */
 static int append_fn(void *ctx, struct txlog *log, struct err *err)
 {
     struct appending *a = ctx;
-    CLEANUP(buf_deinit) struct buf b = BUF_INIT(TXN_MAX);
     a->runs++;
     for (size_t i = 0; i < a->n; i++) {
-        make_record(&b, a->first + i * 10, a->size, a->relation);
-        struct txn_summary summary;
-        if (txn_summarize(buf_str(&b), &summary, err) < 0 ||
-            txlog_append(log, buf_str(&b), &summary, err) < 0) {
+        if (txlog_append(log, a->txns[i], err) < 0) {
             return -1;
         }
     }
@@ -117,9 +156,33 @@ static int append_fn(void *ctx, struct txlog *log, struct err *err)
     return a->trim ? txlog_trim(log, err) : 0;
 }
 
+static int make_txns(struct txlog *log, struct appending *a, struct err *err)
+{
+    CLEANUP(buf_deinit) struct buf b = BUF_INIT(TXN_CHANGE_MAX);
+    for (size_t i = 0; i < a->n; i++) {
+        make_record(&b, a->first + i * 10, a->size, a->relation);
+        a->txns[i] = make_txn(log, &b, err);
+        if (!a->txns[i]) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int write_txns(struct txlog *log, struct appending *a, struct err *err)
+{
+    a->txns = calloc(a->n + 1, sizeof(struct txn *));
+    int rc = make_txns(log, a, err) < 0 ? -1 : txlog_write(log, append_fn, a, err);
+    for (size_t i = 0; i < a->n; i++) {
+        txn_unref(a->txns[i]);
+    }
+    free(a->txns);
+    return rc;
+}
+
 static int try_append(struct txlog *log, struct appending a, struct err *err)
 {
-    return txlog_write(log, append_fn, &a, err);
+    return write_txns(log, &a, err);
 }
 
 static void append(struct bench *b, lsn_t first, size_t n, size_t size)
@@ -158,7 +221,7 @@ static size_t read_all(struct txlog *log, lsn_t lsn, size_t size)
     struct str record;
     lsn_t last = lsn;
     size_t n = 0;
-    CLEANUP(buf_deinit) struct buf expected = BUF_INIT(TXN_MAX);
+    CLEANUP(buf_deinit) struct buf expected = BUF_INIT(TXN_CHANGE_MAX);
     int rc;
     while ((rc = txlog_next(&r, last, &lsn, &record, &err)) == 1) {
         assert_true(lsn > last);
@@ -214,7 +277,7 @@ static void nothing_of_a_failed_write_counts(void **state)
     struct err err;
     append(b, 100, 1, 10);
     struct appending a = {.first = 200, .n = 5, .size = 10, .fail = true};
-    assert_int_equal(txlog_write(b->log, append_fn, &a, &err), -1);
+    assert_int_equal(write_txns(b->log, &a, &err), -1);
     assert_int_equal(a.runs, 1);
     assert_int_equal(txlog_head(b->log)->newest, 100);
     assert_int_equal(read_all(b->log, 0, 10), 1);
@@ -263,6 +326,45 @@ static void the_window_moves(void **state)
     txlog_read_end(&r);
 }
 
+static void what_was_trimmed_since_a_reader_began(void **state)
+{
+    struct bench *b = *state;
+    struct txlog_options options = {.window = 1000};
+    struct err err;
+    struct str record, next;
+    lsn_t lsn;
+    append(b, 100, 2, 5000);
+    reopen_log(b, &options);
+    struct txlog_reader r = begin_reader(b->log);
+    assert_int_equal(txlog_next(&r, 0, &lsn, &record, &err), 1);
+    assert_int_equal(
+        try_append(b->log, (struct appending){.first = 120, .n = 2, .size = 5000, .trim = true}, &err), 0);
+    assert_int_equal(txlog_next(&r, 100, &lsn, &next, &err), in_files ? TXLOG_GONE : 1);
+    struct txn_head head;
+    assert_int_equal(txn_read_head(record, &head, &err), 0); /* what it has given out stays */
+    assert_int_equal(head.end_lsn, 100);
+    txlog_read_end(&r);
+}
+
+static void a_file_of_another_size_is_damage(void **state)
+{
+    struct bench *b = *state;
+    struct err err;
+    struct str record;
+    lsn_t lsn;
+    char command[200];
+    if (!in_files) {
+        return; /* there is none */
+    }
+    append(b, 100, 1, 5000);
+    snprintf(command, sizeof command, "truncate -s 100 %s/*", txlog_large_folder(b->log));
+    assert_int_equal(system(command), 0);
+    struct txlog_reader r = begin_reader(b->log);
+    assert_int_equal(txlog_next(&r, 0, &lsn, &record, &err), -1);
+    assert_non_null(strstr(err.msg, "is damaged"));
+    txlog_read_end(&r);
+}
+
 static void the_newest_stays_whatever_its_size(void **state)
 {
     struct bench *b = *state;
@@ -283,9 +385,9 @@ static void the_file_does_not_grow_for_ever(void **state)
     struct err err;
     char path[100];
     reopen_log(b, &options);
-    for (lsn_t i = 0; i < 200; i++) {
+    for (lsn_t i = 0; i < (in_files ? 10 : 200); i++) {
         struct appending a = {.first = 100 + i * 1000, .n = 50, .size = 1000 + i * 7 % 3000, .trim = true};
-        assert_int_equal(txlog_write(b->log, append_fn, &a, &err), 0);
+        assert_int_equal(write_txns(b->log, &a, &err), 0);
     }
     snprintf(path, sizeof path, "%s/data.mdb", b->path);
     FILE *f = fopen(path, "r");
@@ -302,8 +404,8 @@ static void the_map_grows(void **state)
     struct err err;
     reopen_log(b, &options);
     struct appending a = {.first = 100, .n = 10, .size = 1024 * 1024};
-    assert_int_equal(txlog_write(b->log, append_fn, &a, &err), 0);
-    assert_true(a.runs > 1);
+    assert_int_equal(write_txns(b->log, &a, &err), 0);
+    assert_true(a.runs > 1 || in_files);
     assert_int_equal(read_all(b->log, 0, 1024 * 1024), 10);
 }
 
@@ -554,7 +656,7 @@ static void commit_until_killed(const char *path, int out)
     for (;;) {
         lsn_t newest = txlog_head(log)->newest;
         struct appending a = {.first = newest + 10, .n = KILL_BATCH, .size = 3000, .trim = true};
-        if (txlog_write(log, append_fn, &a, &err) < 0) {
+        if (write_txns(log, &a, &err) < 0) {
             _exit(1);
         }
         newest = txlog_head(log)->newest;
@@ -629,7 +731,7 @@ static void a_full_disk_is_told_and_mended(void **state)
     }
     fclose(f);
     struct appending a = {.first = 200, .n = 5, .size = 100000};
-    assert_int_equal(txlog_write(b->log, append_fn, &a, &err), -1);
+    assert_int_equal(write_txns(b->log, &a, &err), -1);
     assert_int_equal(err.kind, ERR_SYSTEM);
     assert_int_equal(err.code, ENOSPC);
     assert_non_null(strstr(err.msg, "the disk that holds the log is full"));
@@ -650,6 +752,8 @@ int main(void)
         LIVE(nothing_of_a_failed_write_counts),
         LIVE(a_reader_sees_one_moment),
         LIVE(the_window_moves),
+        LIVE(what_was_trimmed_since_a_reader_began),
+        LIVE(a_file_of_another_size_is_damage),
         LIVE(the_newest_stays_whatever_its_size),
         LIVE(the_file_does_not_grow_for_ever),
         LIVE(the_map_grows),
@@ -663,5 +767,7 @@ int main(void)
         LIVE(survives_kill),
         LIVE(a_full_disk_is_told_and_mended),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("in the log", tests, NULL, NULL);
+    in_files = true;
+    return failed + cmocka_run_group_tests_name("in files", tests, NULL, NULL);
 }

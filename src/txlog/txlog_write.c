@@ -4,6 +4,7 @@
  * a commit counts, the caller repeats it.
  */
 #include "base/mem.h"
+#include "repl/spill.h"
 #include "repl/txn.h"
 #include "txlog/txlog_impl.h"
 
@@ -182,27 +183,37 @@ static int note_uses(struct txlog *log, struct str record, const struct txn_summ
 
 /* --- transactions --- */
 
-int txlog_append(struct txlog *log, struct str record, const struct txn_summary *summary, struct err *err)
+static int put_txn(struct txlog *log, lsn_t lsn, struct str value, struct err *err)
 {
-    struct txn_head head;
     char key[KEY_U64];
-    struct txlog_head *d = &log->draft.head;
-    if (txn_read_head(record, &head, err) < 0) {
-        return -1;
-    }
-    if (head.end_lsn <= d->newest) {
-        return 0;
-    }
-    if (note_uses(log, record, summary, head.end_lsn, err) < 0) {
-        return -1;
-    }
-    txlog_put_u64(key, head.end_lsn);
-    MDB_val k = txlog_val((struct str){key, sizeof key}), v = txlog_val(record);
+    txlog_put_u64(key, lsn);
+    MDB_val k = txlog_val((struct str){key, sizeof key}), v = txlog_val(value);
     int rc = mdb_put(log->txn, log->db[DB_TXN], &k, &v, MDB_APPEND); /* in order: leaves pages full */
-    if (rc != 0) {
-        return txlog_fail(log, rc, "cannot write a transaction", err);
+    return rc ? txlog_fail(log, rc, "cannot write a transaction", err) : 0;
+}
+
+static int put_large(struct txlog *log, const struct txn *txn, struct err *err)
+{
+    struct spill *file = txn_file(txn);
+    CLEANUP(buf_deinit) struct buf value = BUF_INIT(LARGE_BYTES);
+    txlog_encode_large(&(struct txlog_large){txn_bytes(txn).n, spill_name(file)}, &value);
+    return txlog_add_large(log, file, err) < 0 ? -1
+                                               : put_txn(log, txn_head(txn)->end_lsn, buf_str(&value), err);
+}
+
+int txlog_append(struct txlog *log, const struct txn *txn, struct err *err)
+{
+    lsn_t lsn = txn_head(txn)->end_lsn;
+    struct str record = txn_bytes(txn);
+    struct txlog_head *d = &log->draft.head;
+    if (lsn <= d->newest) {
+        return txn_file(txn) ? txlog_find_large(log, txn_file(txn), err) : 0;
     }
-    d->newest = head.end_lsn;
+    if (note_uses(log, record, txn_summary(txn), lsn, err) < 0 ||
+        (txn_file(txn) ? put_large(log, txn, err) : put_txn(log, lsn, record, err)) < 0) {
+        return -1;
+    }
+    d->newest = lsn;
     d->position = d->position > d->newest ? d->position : d->newest;
     d->bytes += record.n;
     d->transactions++;
@@ -216,19 +227,34 @@ void txlog_set_position(struct txlog *log, lsn_t position)
     }
 }
 
+/* What the first transaction takes. A file of its own goes. */
+static int drop_body(struct txlog *log, struct str value, uint64_t *out_size, struct err *err)
+{
+    struct txlog_large large = {.bytes = value.n};
+    if (txlog_is_large(value) &&
+        (txlog_decode_large(value, &large, err) < 0 || txlog_drop_large(log, large.name, err) < 0)) {
+        return -1;
+    }
+    *out_size = large.bytes;
+    return large.bytes > log->draft.head.bytes ? txlog_damaged(err) : 0;
+}
+
 /* Deletes from the front what is too much. */
 static int trim_front(struct txlog *log, MDB_cursor *c, struct err *err)
 {
     struct txlog_head *d = &log->draft.head;
-    size_t dropped = 0, n = 0;
+    uint64_t dropped = 0, size;
+    size_t n = 0;
     while (d->bytes > log->window && d->transactions > 1 && n < TRIM_RECORDS && dropped < TRIM_BYTES) {
         MDB_val k, v;
         int rc = mdb_cursor_get(c, &k, &v, MDB_FIRST);
-        if (rc == 0 && (k.mv_size != KEY_U64 || v.mv_size > d->bytes)) {
+        if (rc == 0 && k.mv_size != KEY_U64) {
             return txlog_damaged(err);
         }
         lsn_t lsn = rc ? 0 : txlog_get_u64(k.mv_data);
-        size_t size = rc ? 0 : v.mv_size;
+        if (rc == 0 && drop_body(log, txlog_str(v), &size, err) < 0) {
+            return -1;
+        }
         rc = rc ? rc : mdb_cursor_del(c, 0);
         if (rc != 0) {
             return txlog_fail(log, rc, "cannot trim", err);
@@ -400,6 +426,9 @@ int txlog_put_identity(struct txlog *log, const struct txlog_identity *identity,
 int txlog_reset(struct txlog *log, const struct txlog_identity *identity, lsn_t start, struct err *err)
 {
     static const enum txlog_db emptied[] = {DB_TXN, DB_RELATION, DB_MIGRATION, DB_STATE};
+    if (txlog_drop_all_large(log, err) < 0) {
+        return -1;
+    }
     for (size_t i = 0; i < ARRAY_LEN(emptied); i++) {
         int rc = mdb_drop(log->txn, log->db[emptied[i]], 0);
         if (rc != 0) {
