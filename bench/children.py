@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 HOST = "127.0.0.1"
@@ -70,6 +71,28 @@ def resident_kb(pid):
 def peak_kb(pid):
     """The most that was ever resident."""
     return _memory_kb(pid, "VmHWM")
+
+
+class AnonymousPeak:
+    """The most memory of a process that was its own, as often as it is looked at: what it maps of files is the kernel's
+    to keep or not."""
+
+    def __init__(self, pid):
+        self.pid, self.kb = pid, 0
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._look, daemon=True)
+
+    def _look(self):
+        while not self.ended.wait(0.02):
+            self.kb = max(self.kb, _memory_kb(self.pid, "RssAnon"))
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *failure):
+        self.ended.set()
+        self.thread.join()
 
 
 class Cpu:

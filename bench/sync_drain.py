@@ -5,7 +5,7 @@ asks for the stream in the same way, looks at positions alone and confirms nothi
 import subprocess
 import time
 
-from children import HOST, cpu_seconds, fail, peak_kb
+from children import HOST, AnonymousPeak, cpu_seconds, fail
 from document import NOTHING, grid, show, target
 from results import turned
 from sync_rows import create, emit, insert, insert_many, one_by_one, settle, slot_of, wait_confirmed, wait_received
@@ -57,13 +57,14 @@ def drain(bench, name, transactions, last):
     way = bench.ways[name]
     way.start()
     try:
-        wait_received(way, transactions)
-        received = time.time()
-        wait_confirmed(bench, last)
+        with AnonymousPeak(way.pid) as memory:
+            wait_received(way, transactions)
+            received = time.time()
+            wait_confirmed(bench, last)
         confirmed, cpu = time.time(), cpu_seconds(way.pid)
         began = float(bench.stage.sql("SELECT extract(epoch FROM backend_start) FROM pg_stat_replication"
                                       " WHERE application_name = 'busbar feed'"))
-        return {"seconds": received - began, "confirmed": confirmed - began, "cpu": cpu, "peak_mb": peak_kb(way.pid) / 1024,
+        return {"seconds": received - began, "confirmed": confirmed - began, "cpu": cpu, "peak_mb": memory.kb / 1024,
                 "mb": 0.0}
     finally:
         way.stop()
@@ -122,8 +123,8 @@ def section(results, ways):
             f"A table of ten columns; Busbar is away while one transaction of {results.about['drain_rows']} rows or"
             f" {results.about['drain_transactions']} of one row are written, then starts. The bare reader reads a copy"
             " of the slot, looks at positions alone and confirms nothing. Handed on is when Busbar has the last"
-            " transaction; confirmed, when all is on its disk and the server knows. A large transaction is held in"
-            " memory until its commit, so peak memory goes with it.\n\n")
+            " transaction; confirmed, when all is on its disk and the server knows. A large transaction gathers in a"
+            " file. Peak memory is what is the process's own, not the file's.\n\n")
     header = ["changes", "reader rows/s", "MB of messages", "handed on, of reader", "confirmed, of reader", "CPU s/1M rows",
               "reader's", "peak MB"]
     return text + grid(header, rows) if rows else ""
