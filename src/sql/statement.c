@@ -194,8 +194,8 @@ static bool is_final(const struct splitter *s, const struct token *t)
         return false;
     }
     char last = t->text.p[t->text.n - 1];
-    if (last == '\'') {
-        return lex_skip_blank(&behind) && behind.pos < behind.text.n;
+    if (last == '\'') { /* a '-' may be the first of a comment, behind which the string goes on */
+        return lex_skip_blank(&behind) && behind.pos + 1 < behind.text.n;
     }
     if (t->kind == TOKEN_OTHER && last == '$') {
         lex_next(&behind);

@@ -435,6 +435,7 @@ static void cuts_the_same_wherever_it_arrives(void **state)
 {
     static const char *const texts[] = {
         "SELECT 'a;b'';', \"c;\"\";\", E'a\\'; b' ; SELECT E'a'  \n '\\'; x'; ALTER TABLE t ADD a int",
+        "SELECT E'a'   \n  -- c\n '\\'; x'; SELECT E'a' -- c\n  --\n-- \n'\\'; y' /* */; SELECT 'a'  - 1",
         "SELECT $a$;$b$;$a$, $$;$$; SELECT 1 -- ;\n; SELECT 2 /* ; /* ; */ ; */; DROP TABLE t",
         "SELECT U&'a;', U&\"b;\", 1.5e+5, a.b:=c; SELECT $tag$ ; $tag$; SELECT a$b$; SELECT $b$;$b$",
         "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN a THEN 1 END; SELECT 2; END; COMMIT",
