@@ -131,11 +131,16 @@ static void measure(struct bench *b, const char *name, struct view *v, const str
     double runs[RUNS];
     struct arena a = ARENA_INIT;
     struct err err;
+    struct txn_summary of_there, of_back;
+    must(txn_summarize(buf_str(there), &of_there, &err) == 0 &&
+             txn_summarize(buf_str(back), &of_back, &err) == 0,
+         name);
     for (int run = 0; run < RUNS; run++) {
         double began = now_ns();
         for (int i = 0; i < BATCH; i++) {
             struct view_ops out;
-            must(view_apply(v, buf_str(i % 2 ? back : there), &b->relations, &a, &out, &err) == VIEW_DONE &&
+            must(view_apply(v, buf_str(i % 2 ? back : there), i % 2 ? &of_back : &of_there, &b->relations, &a,
+                            &out, &err) == VIEW_DONE &&
                      out.n == ops,
                  name);
             arena_reset(&a);
@@ -145,6 +150,16 @@ static void measure(struct bench *b, const char *name, struct view *v, const str
     arena_deinit(&a);
     qsort(runs, RUNS, sizeof runs[0], compare);
     printf("%-40s %8.0f ns\n", name, runs[RUNS / 2]);
+}
+
+static void apply_once(struct bench *b, struct view *v, const struct buf *txn, const char *name)
+{
+    struct view_ops out;
+    struct err err;
+    struct txn_summary summary;
+    must(txn_summarize(buf_str(txn), &summary, &err) == 0 &&
+             view_apply(v, buf_str(txn), &summary, &b->relations, &b->a, &out, &err) == VIEW_DONE,
+         name);
 }
 
 static void change_rows(struct bench *b, struct view *v, const char *what, uint32_t relation, unsigned parent,
@@ -160,15 +175,13 @@ static void change_rows(struct bench *b, struct view *v, const char *what, uint3
     put_txn(&back, CHANGE_DELETE, relation, &old, NULL);
     snprintf(name, sizeof name, "%s: insert, delete", what);
     measure(b, name, v, &there, &back, ops);
-    struct view_ops out;
-    struct err err;
-    must(view_apply(v, buf_str(&there), &b->relations, &b->a, &out, &err) == VIEW_DONE, "insert");
+    apply_once(b, v, &there, "insert");
     put_txn(&there, CHANGE_UPDATE, relation, &old, &new);
     put_txn(&back, CHANGE_UPDATE, relation, &new, &old);
     snprintf(name, sizeof name, "%s: update", what);
     measure(b, name, v, &there, &back, ops);
     put_txn(&back, CHANGE_DELETE, relation, &old, NULL);
-    must(view_apply(v, buf_str(&back), &b->relations, &b->a, &out, &err) == VIEW_DONE, "delete");
+    apply_once(b, v, &back, "delete");
     buf_deinit(&there);
     buf_deinit(&back);
 }

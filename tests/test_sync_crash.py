@@ -396,6 +396,31 @@ def test_large_transactions_under_way(scene):
     assert len(large_files(scene)) == 1
 
 
+def test_a_transaction_too_large_to_be_followed(scene):
+    """Of what nobody sees there may be any amount. Who sees more of it than is held in memory loads anew, once; the others go on."""
+    scene.serve()
+    loses, goes_on = scene.device(Select("items", "this.group_id = 3")), scene.device(Select("items", "this.group_id = 4"))
+    loses.may_reset = True
+    rewrite = "DO $$ BEGIN FOR i IN 1 .. 300 LOOP UPDATE items SET value = repeat(chr(65 + i % 26), 1000000) WHERE id = {}; END LOOP; END $$"
+    with scene.connect() as connection:
+        connection.execute("INSERT INTO items VALUES (3, 3, 'three'), (4, 4, 'four'), (5, 5, 'five')")
+        for device in scene.devices:
+            scene.settle(device)
+        connection.execute(rewrite.format(5))
+        for device in scene.devices:
+            scene.settle(device)
+        assert not loses.resets
+        connection.execute(rewrite.format(3))
+        scene.pump(loses, lambda: loses.resets, "the device to be told to begin anew")
+        scene.settle(loses)
+        scene.settle(goes_on)
+        scene.busbar.wait_log("more than 512 MB of what clients see")
+        scene.write_one(connection)
+        for device in scene.devices:
+            scene.settle(device)
+    assert loses.resets == ["SUBSCRIPTION_NOT_FOUND"] and not goes_on.resets
+
+
 def reason(scene):
     return get(scene.busbar.http_port, "/api/health").json["replication"]["reason"] or ""
 

@@ -34,8 +34,11 @@ enum {
     LIMIT_SYNC_BACKLOG = 64 * 1024 * 1024,  /* waiting for a client when more comes: it cannot follow */
     LIMIT_SYNC_CLIENTS = 50000,             /* connections */
     LIMIT_CLIENT_ID = 256,
-    LIMIT_SUBSCRIPTIONS = 1000,  /* of one client */
-    LIMIT_SHAPES = 1000,         /* of one subscription */
+    LIMIT_SUBSCRIPTIONS = 1000, /* of one client */
+    LIMIT_SHAPES = 1000,        /* of one subscription */
+    LIMIT_SYNC_VISIBLE =
+        512 * 1024 * 1024, /* what clients see of one transaction, and our notes on it: with more they load
+                              their data anew, which takes little memory whatever its size */
     LIMIT_SYNC_QUEUE = 100000,   /* transactions that wait for a client's acknowledgements */
     LIMIT_READ_CONNECTIONS = 16, /* to PostgreSQL for rows, with those that wait for clients */
     LIMIT_SHAPE_DEPTH = 100,     /* tables inside each other in a request */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/flow.h"
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "hub/hub_impl.h"
@@ -139,18 +140,37 @@ static void on_rows_failed(void *ctx, enum read_failure how, const struct err *e
     lose_clients(ctx, how != READ_LOST, "rows cannot be read");
 }
 
-/* Every need of the view is met. False: the flow is at an end. */
+/* What view_apply() and view_finish() say, other than that rows are needed. False: the flow is at an end. */
+static bool conclude(struct flow *s, int outcome, const struct view_ops *ops, const struct err *err)
+{
+    switch (outcome) {
+    case VIEW_DONE:
+        deliver(s, ops);
+        return true;
+    case VIEW_RESYNC:
+        lose_clients(s, true, "a table was truncated");
+        return false;
+    case VIEW_TOO_MUCH:
+        log_warning(NULL,
+                    "sync: transaction at " LSN_FMT
+                    " changes more than %d MB of what clients see: they load anew",
+                    LSN_ARG(s->head.end_lsn), LIMIT_SYNC_VISIBLE / (1024 * 1024));
+        lose_clients(s, true, "a transaction changes too much of what is seen");
+        return false;
+    default:
+        log_error(NULL, "sync: transaction at " LSN_FMT ": %s", LSN_ARG(s->head.end_lsn), err->msg);
+        lose_clients(s, true, "a transaction cannot be applied");
+        return false;
+    }
+}
+
+/* Every need of the view is met. */
 static bool finish_apply(struct flow *s)
 {
     struct view_ops ops;
     struct err err;
-    if (view_finish(s->view, &ops, &err) < 0) {
-        log_error(NULL, "sync: %s", err.msg);
-        lose_clients(s, true, "a transaction cannot be applied");
-        return false;
-    }
-    deliver(s, &ops);
-    return true;
+    int outcome = view_finish(s->view, &ops, &err);
+    return conclude(s, outcome, &ops, &err);
 }
 
 static void on_rows(void *ctx)
@@ -206,20 +226,8 @@ static bool apply(struct flow *s, const struct txn_head *head, struct str record
         return false;
     }
     supply_follow(&s->supply, head->end_lsn, record);
-    switch (view_apply(s->view, record, &s->hub->past.relations, &s->arena, &ops, &err)) {
-    case VIEW_DONE:
-        deliver(s, &ops);
-        return true;
-    case VIEW_NEEDS:
-        return meet_needs(s);
-    case VIEW_RESYNC:
-        lose_clients(s, true, "a table was truncated");
-        return false;
-    default:
-        log_error(NULL, "sync: transaction at " LSN_FMT ": %s", LSN_ARG(head->end_lsn), err.msg);
-        lose_clients(s, true, "a transaction cannot be applied");
-        return false;
-    }
+    int outcome = view_apply(s->view, record, facts->summary, &s->hub->past.relations, &s->arena, &ops, &err);
+    return outcome == VIEW_NEEDS ? meet_needs(s) : conclude(s, outcome, &ops, &err);
 }
 
 bool flow_concerned(const struct flow *s, const struct txn_facts *facts)

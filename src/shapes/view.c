@@ -2,6 +2,7 @@
 /* A view made of a forest, loaded, asked. How transactions move it: view_apply.c. */
 #include "shapes/view.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "shapes/view_index.h"
 
@@ -195,10 +196,39 @@ static void order_groups(struct view *v)
     }
 }
 
+static bool add_movers(struct view *v, const struct vlayer *l, struct vlayer *to)
+{
+    bool more = false;
+    for (uint32_t i = 0; i < v->n_tables; i++) {
+        bool moves = l->table == &v->tables[i] || l->moved_by[i];
+        more = more || (moves && !to->moved_by[i]);
+        to->moved_by[i] = to->moved_by[i] || moves;
+    }
+    return more;
+}
+
+/* Anchors are held by rows, which are in their layers because others hold theirs, and so on. */
+static void find_movers(struct view *v)
+{
+    bool more;
+    for (uint32_t i = 0; i < v->n_layers; i++) {
+        v->layers[i].moved_by = arena_alloc_array(&v->arena, v->n_tables, sizeof(bool));
+    }
+    do {
+        more = false;
+        for (uint32_t i = 0; i < v->n_layers; i++) {
+            for (uint32_t j = 0; j < v->layers[i].n_ties; j++) {
+                more = add_movers(v, &v->layers[i], v->layers[i].ties[j].to) || more;
+            }
+        }
+    } while (more);
+}
+
 struct view *view_new(const struct forest *f, struct str user)
 {
     struct view *v = mem_zalloc(sizeof *v);
     buf_init(&v->key, KEY_MAX);
+    v->limit = LIMIT_SYNC_VISIBLE;
     v->seed = key_seed();
     v->forest = f;
     v->n_layers = f->n_layers;
@@ -215,6 +245,7 @@ struct view *view_new(const struct forest *f, struct str user)
         choose_kept(v, &v->tables[i]);
     }
     order_groups(v);
+    find_movers(v);
     return v;
 }
 
@@ -303,6 +334,11 @@ bool view_set_forest(struct view *v, const struct forest *f)
 
 /* --- asking --- */
 
+void view_limit(struct view *v, size_t bytes)
+{
+    v->limit = bytes;
+}
+
 bool view_keeps_index(const struct view *v)
 {
     return v->n_groups > 0;
@@ -389,7 +425,8 @@ static bool find_top(struct view *v)
 const struct view_need *view_next_need(struct view *v)
 {
     assert(v->work != WORK_NONE);
-    bool found = v->need_ready || (v->work == WORK_LOAD && find_top(v)) || view_advance(v);
+    bool found =
+        !view_is_over_limit(v) && (v->need_ready || (v->work == WORK_LOAD && find_top(v)) || view_advance(v));
     v->need_ready = false;
     if (!found && v->work == WORK_LOAD) {
         view_end_work(v);
@@ -417,6 +454,9 @@ void view_feed(struct view *v, const struct value *row)
 {
     assert(v->work != WORK_NONE && !v->need_ready);
     struct vlayer *l = &v->layers[v->need.layer];
+    if (view_is_over_limit(v)) {
+        return;
+    }
     if (v->need.whole) {
         feed_top(v, l, row);
     } else {

@@ -55,6 +55,10 @@ void view_free(struct view *v); /* takes NULL */
  */
 bool view_set_forest(struct view *v, const struct forest *f);
 
+/* Bytes of one transaction that may be seen, rows and what is noted of them; LIMIT_SYNC_VISIBLE to begin
+ * with. */
+void view_limit(struct view *v, size_t bytes);
+
 bool view_keeps_index(const struct view *v);
 /* Tables whose changes concern the view, borrowed until view_set_forest(). */
 const struct table *const *view_tables(const struct view *v, size_t *out_n);
@@ -69,6 +73,8 @@ enum view_outcome {
     /* A table was truncated of which some rows are decided by the row alone: which of them were there, the
      * view does not know. It has not moved. */
     VIEW_RESYNC,
+    /* More of the transaction is seen than the limit allows. The view is of no use any more. */
+    VIEW_TOO_MUCH,
 };
 
 enum view_op_kind {
@@ -91,16 +97,17 @@ struct view_ops {
 };
 
 /*
- * All changes of a transaction (bytes as in repl/txn.h) together. Returns an enum view_outcome, or -1: the
- * log is damaged, or does not agree with the view. `a` must stay until the operations have been used, and is
- * what needs and fed rows live in; the operations borrow from it, and after VIEW_DONE from `txn`, which need
- * not stay when there are needs.
+ * All changes of a transaction (bytes, and what it has, as in repl/txn.h) together. Returns an enum
+ * view_outcome, or -1: the log is damaged, or does not agree with the view. `a` must stay until the
+ * operations have been used, and is what needs and fed rows live in; the operations borrow from it, and after
+ * VIEW_DONE from `txn`, which need not stay when there are needs.
  *
  * Order of operations: referenced rows that move in, then rows in the order of their first change, then
  * children that move in, parents first, then rows that are gone without having been changed.
  */
-MUST_USE int view_apply(struct view *v, struct str txn, const struct relations *relations, struct arena *a,
-                        struct view_ops *out_ops, struct err *err);
+MUST_USE int view_apply(struct view *v, struct str txn, const struct txn_summary *summary,
+                        const struct relations *relations, struct arena *a, struct view_ops *out_ops,
+                        struct err *err);
 
 /* Rows of a layer to be read. */
 struct view_need {
@@ -120,7 +127,7 @@ const struct view_need *view_next_need(struct view *v);
  */
 void view_feed(struct view *v, const struct value *row);
 
-/* After view_next_need() gave NULL: as VIEW_DONE of view_apply(). -1: as there. */
+/* After view_next_need() gave NULL: VIEW_DONE, VIEW_TOO_MUCH or -1, as view_apply(). */
 MUST_USE int view_finish(struct view *v, struct view_ops *out_ops, struct err *err);
 
 enum view_load {

@@ -83,6 +83,36 @@ static bool any_admits(const struct view *v, const struct vtable *t, const struc
     return row && view_tops_admit(v, t, row);
 }
 
+static bool is_held(struct view *v, const struct vlayer *l, const struct value *row)
+{
+    const struct anchor *a = anchor_find(v, l, row);
+    return a && a->holders > 0;
+}
+
+/* What is held is settled. A row of the index has to be found even if it is not what the log says it was. */
+static bool any_has(struct view *v, const struct vtable *t, const struct value *row)
+{
+    for (uint32_t i = 0; i < t->n_joins; i++) {
+        if (admits(v, t->joins[i], row) && is_held(v, t->joins[i], row)) {
+            return true;
+        }
+    }
+    if (t->rows.n > 0) {
+        struct str key = row_key(v, t, row);
+        return row_find(t, key, key_hash(v->seed, key)) != NULL;
+    }
+    return false;
+}
+
+/* Whether the row is seen, or may be once more is known of the transaction. */
+static bool may_be_seen(struct view *v, const struct vtable *t, const struct value *row)
+{
+    if (!row) {
+        return false;
+    }
+    return t->settled ? view_tops_admit(v, t, row) || any_has(v, t, row) : any_admits(v, t, row);
+}
+
 /* With the values. */
 static const struct value *copy_row(struct arena *a, const struct value *row, size_t n)
 {
@@ -106,7 +136,7 @@ static const struct value *keep(struct view *v, const struct vtable *t, const st
     return memcpy(arena_alloc(v->a, bytes), row, bytes);
 }
 
-/* One key went from old to new. A row that no layer admits, before and after, is left out, unless an earlier
+/* One key went from old to new. A row that does not matter, before and after, is left out, unless an earlier
  * change has brought it in. */
 static void note(struct view *v, struct vtable *t, const struct value *old, const struct value *new,
                  bool matters)
@@ -142,7 +172,8 @@ static int gather_row(struct view *v, const struct rowmap *map, const struct cha
     if ((change->kind != CHANGE_INSERT && !old) || (change->kind != CHANGE_DELETE && !new)) {
         return err_set(err, ERR_INTERNAL, "the log lacks a row of a change of %.*s", STR_ARG(t->table->name));
     }
-    bool matters = any_admits(v, t, old) || any_admits(v, t, new);
+    bool matters = may_be_seen(v, t, old) || may_be_seen(v, t, new);
+    v->visible += matters ? change->old.bytes + change->new.bytes : 0;
     if (old && new && !key_equal(old, t->key, new, t->key, t->n_key)) {
         v->alone = false;
         note(v, t, old, NULL, matters);
@@ -193,15 +224,50 @@ static int gather_change(struct view *v, const struct change *change, const stru
     }
     rc = gather_row(v, map, change, err);
     arena_reset(&v->scratch);
-    return rc < 0 ? -1 : VIEW_DONE;
+    return rc < 0 ? -1 : view_is_over_limit(v) ? VIEW_TOO_MUCH : VIEW_DONE;
 }
 
-static int gather(struct view *v, struct str txn, const struct relations *relations, struct err *err)
+static int note_tables(struct view *v, const struct txn_summary *summary, const struct relations *relations,
+                       struct err *err)
+{
+    for (uint32_t i = 0; i < v->n_tables; i++) {
+        v->tables[i].changes = summary->more;
+    }
+    for (uint32_t i = 0; i < summary->n; i++) {
+        const struct rowmap *map;
+        int rc = rowmaps_find(&v->maps, relations, summary->relations[i], &map, err);
+        if (rc < 0) {
+            return -1;
+        }
+        if (rc > 0) {
+            v->tables[map->table].changes = true;
+        }
+    }
+    return 0;
+}
+
+static bool is_settled(const struct view *v, const struct vtable *t)
+{
+    for (uint32_t i = 0; i < t->n_joins; i++) {
+        for (uint32_t j = 0; j < v->n_tables; j++) {
+            if (v->tables[j].changes && t->joins[i]->moved_by[j]) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static int gather(struct view *v, struct str txn, const struct txn_summary *summary,
+                  const struct relations *relations, struct err *err)
 {
     struct txn_head head;
     struct change change;
-    if (txn_read_head(txn, &head, err) < 0) {
+    if (txn_read_head(txn, &head, err) < 0 || note_tables(v, summary, relations, err) < 0) {
         return -1;
+    }
+    for (uint32_t i = 0; i < v->n_tables; i++) {
+        v->tables[i].settled = is_settled(v, &v->tables[i]);
     }
     v->alone = head.changes == 1;
     struct txn_cursor c = txn_changes(txn);
@@ -603,6 +669,7 @@ static void begin_work(struct view *v, struct arena *a)
     }
     v->work = WORK_APPLY;
     v->a = a;
+    v->visible = 0 - a->used;
     v->changed = (struct touched_list){NULL, &v->changed.first};
     v->moved = (struct touched_list){NULL, &v->moved.first};
     v->group = 0;
@@ -614,6 +681,9 @@ int view_finish(struct view *v, struct view_ops *out_ops, struct err *err)
 {
     assert(v->work == WORK_APPLY && !v->need_ready);
     struct view_ops ops = {NULL, 0};
+    if (view_is_over_limit(v)) {
+        return VIEW_TOO_MUCH;
+    }
     if (!v->wrong) {
         ops = make_ops(v);
         view_end_work(v);
@@ -635,12 +705,12 @@ static void own_values(struct view *v)
     }
 }
 
-int view_apply(struct view *v, struct str txn, const struct relations *relations, struct arena *a,
-               struct view_ops *out_ops, struct err *err)
+int view_apply(struct view *v, struct str txn, const struct txn_summary *summary,
+               const struct relations *relations, struct arena *a, struct view_ops *out_ops, struct err *err)
 {
     assert(v->work == WORK_NONE);
     begin_work(v, a);
-    int rc = gather(v, txn, relations, err);
+    int rc = gather(v, txn, summary, relations, err);
     if (rc == VIEW_RESYNC) { /* nothing has been moved */
         view_end_work(v);
     }

@@ -225,6 +225,15 @@ static inline void db_answer_all(struct db *db, const struct forest *f, struct v
     }
 }
 
+/* view_apply() of bytes alone. */
+static inline int fx_apply(struct view *v, struct str txn, const struct relations *relations, struct arena *a,
+                           struct view_ops *ops, struct err *err)
+{
+    struct txn_summary summary;
+    assert_int_equal(txn_summarize(txn, &summary, err), 0);
+    return view_apply(v, txn, &summary, relations, a, ops, err);
+}
+
 static inline void put_row(struct buf *out, const struct table *t, const struct value *row)
 {
     for (size_t i = 0; i < t->n_columns; i++) {

@@ -68,6 +68,7 @@ struct vlayer {
     struct tie *ties;
     uint32_t n_ties;
     struct keytable anchors;
+    bool *moved_by; /* by table: a change of its rows may change which anchors are held */
     /* While something is under way: */
     struct anchors touched, risen /* held by nobody before */, fallen /* let go by the last */, asked;
     struct keytable waiting; /* changed rows whose anchor may yet be held: of a cycle alone */
@@ -86,6 +87,8 @@ struct vtable {
     /* While something is under way: */
     struct keytable touched; /* struct touched */
     struct touched *changed, **changed_end;
+    bool changes; /* the transaction has changes of its rows */
+    bool settled; /* … and none that would change which anchors are held of the layers over it */
     bool unnoted; /* rows that were there have gone unnoted: what seems to be new may have been there */
 };
 
@@ -143,7 +146,9 @@ struct view {
     enum work work;
     enum view_load load;
     struct arena *a;
-    bool alone; /* the transaction has one change */
+    size_t limit;   /* view_limit() */
+    size_t visible; /* bytes of the transaction's that are seen, less what the arena had before */
+    bool alone;     /* the transaction has one change */
     struct touched_list changed, moved;
     uint32_t group; /* being settled */
     bool group_begun;
@@ -208,6 +213,11 @@ void view_feed_join(struct view *v, struct vlayer *l, const struct value *row);
 void view_take_out(struct view *v, struct vlayer *l, struct row *r);
 /* Forgets what was under way. */
 void view_end_work(struct view *v);
+/* What is seen of the transaction is more than may be. */
+static inline bool view_is_over_limit(const struct view *v)
+{
+    return v->work == WORK_APPLY && v->visible + v->a->used > v->limit;
+}
 
 /* --- view_cycle.c --- */
 

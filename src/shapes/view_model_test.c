@@ -449,7 +449,7 @@ static int apply(struct bench *b, struct view *v, struct txn *txn, struct db *at
 {
     struct err err;
     struct str lent = arena_str(a, txn_bytes(txn));
-    int rc = view_apply(v, lent, &b->relations, a, ops, &err);
+    int rc = fx_apply(v, lent, &b->relations, a, ops, &err);
     if (rc == VIEW_NEEDS) {
         memset((void *)(uintptr_t)lent.p, 'X', lent.n); /* nobody needs it any more */
         db_answer_all(at, b->forest, v);
@@ -625,7 +625,7 @@ static int apply_ahead(struct seer *s, struct txn *txn, struct arena *a, struct 
     const struct view_need *need;
     struct err err;
     assert_int_equal(overlay_advance(s->overlay, txn_bytes(txn), &s->b->relations, &err), OVERLAY_ADDED);
-    int rc = view_apply(s->v, txn_bytes(txn), &s->b->relations, a, ops, &err);
+    int rc = fx_apply(s->v, txn_bytes(txn), &s->b->relations, a, ops, &err);
     while (rc == VIEW_NEEDS && (need = view_next_need(s->v))) {
         if (answer(s, need)) {
             s->b->foreseen++;

@@ -90,7 +90,7 @@ static void run(struct bench *b, struct view *v, const struct forest *f, struct 
     struct err err;
     size_t reads = 0;
     db_run(db, &txn, statements);
-    int rc = view_apply(v, buf_str(&txn), &b->relations, &a, &ops, &err);
+    int rc = fx_apply(v, buf_str(&txn), &b->relations, &a, &ops, &err);
     if (rc == VIEW_NEEDS) {
         const struct view_need *need;
         buf_deinit(&txn); /* nobody needs it any more */
@@ -315,7 +315,7 @@ static void old_rows_are_not_there(void **state)
     txn_add_row(&txn, CHANGE_UPDATE, 2 * (uint32_t)(db_table(&db, STR("users")) - db.tables) + 1, NULL, 0,
                 row, 2);
     txn_end(&txn, &(struct txn_head){.end_lsn = 1});
-    assert_int_equal(view_apply(v, buf_str(&txn), &b->relations, &b->a, &ops, &err), -1);
+    assert_int_equal(fx_apply(v, buf_str(&txn), &b->relations, &b->a, &ops, &err), -1);
     view_free(v);
 }
 
@@ -334,12 +334,51 @@ static void given_up(void **state)
            "insert projects 1 b - -; insert projects 2 a - -; insert issues 10 1 t; insert issues 20 2 t");
     struct view *v = load(b, f, &db);
     db_run(&db, &txn, "update projects 1 a - -; delete issues 20");
-    assert_int_equal(view_apply(v, buf_str(&txn), &b->relations, &b->a, &ops, &err), VIEW_NEEDS);
+    assert_int_equal(fx_apply(v, buf_str(&txn), &b->relations, &b->a, &ops, &err), VIEW_NEEDS);
     db_answer(&db, f, v, view_next_need(v));
     view_free(v);
     v = view_new(f, STR("me"));
     view_load(v, VIEW_LOAD_ROWS, &b->a, NULL, NULL);
     db_answer(&db, f, v, view_next_need(v));
+    view_free(v);
+}
+
+/* Only what is seen counts, whether the transaction brings it or it has to be read. */
+static void a_limit_on_what_is_seen(void **state)
+{
+    enum { ROWS = 12, LIMIT = 1000 };
+    struct bench *b = *state;
+    struct arena *fx = &b->a;
+    const struct forest *f = compile(b, SHAPES(PROJECTS));
+    CLEANUP(buf_deinit) struct buf txn = BUF_INIT(1 << 20);
+    CLEANUP(buf_deinit) struct buf unseen = BUF_INIT(1 << 16), seen = BUF_INIT(1 << 16);
+    struct view_ops ops;
+    struct err err;
+    struct db db;
+    db_init(&db, &b->model);
+    for (int i = 0; i < ROWS; i++) {
+        buf_printf(&unseen, "%sinsert issues %d 1 t", i ? "; " : "", 1000 + i);
+        buf_printf(&seen, "; insert issues %d 2 t", 2000 + i);
+    }
+    db_run(&db, &txn, "insert projects 1 b - -; insert projects 2 a - -");
+    struct view *v = load(b, f, &db);
+    view_limit(v, LIMIT);
+    CLEANUP(arena_deinit) struct arena a = ARENA_INIT;
+    buf_reset(&txn);
+    db_run(&db, &txn, buf_cstr(&unseen));
+    assert_int_equal(fx_apply(v, buf_str(&txn), &b->relations, &a, &ops, &err), VIEW_DONE);
+    assert_int_equal(ops.n, 0);
+    buf_reset(&txn);
+    db_run(&db, &txn, "update projects 1 a - -"); /* their issues are to be read */
+    assert_int_equal(fx_apply(v, buf_str(&txn), &b->relations, &a, &ops, &err), VIEW_NEEDS);
+    db_answer_all(&db, f, v);
+    assert_int_equal(view_finish(v, &ops, &err), VIEW_TOO_MUCH);
+    view_free(v);
+    v = load(b, f, &db);
+    view_limit(v, LIMIT);
+    buf_reset(&txn);
+    db_run(&db, &txn, buf_cstr(&seen) + 2);
+    assert_int_equal(fx_apply(v, buf_str(&txn), &b->relations, &a, &ops, &err), VIEW_TOO_MUCH);
     view_free(v);
 }
 
@@ -365,7 +404,7 @@ static void the_log_disagrees(void **state)
         struct view *v = load(b, f, &db);
         db_run(&other, &there, elsewhere[i][0]);
         db_run(&other, &txn, elsewhere[i][1]);
-        assert_int_equal(view_apply(v, buf_str(&txn), &b->relations, &b->a, &ops, &err), -1);
+        assert_int_equal(fx_apply(v, buf_str(&txn), &b->relations, &b->a, &ops, &err), -1);
         view_free(v);
     }
 }
@@ -388,7 +427,7 @@ static void versions_of_a_relation(void **state)
     txn_begin(&txn);
     txn_add_row(&txn, CHANGE_INSERT, 100, NULL, 0, row, 2);
     txn_end(&txn, &(struct txn_head){.end_lsn = 1});
-    assert_int_equal(view_apply(v, buf_str(&txn), &b->relations, &b->a, &ops, &err), VIEW_DONE);
+    assert_int_equal(fx_apply(v, buf_str(&txn), &b->relations, &b->a, &ops, &err), VIEW_DONE);
     put_outcome(&out, VIEW_DONE, ops, 0);
     assert_string_equal(buf_cstr(&out), "insert users 1 -");
     assert_true(view_concerns(v, &old));
@@ -489,6 +528,7 @@ int main(void)
         TEST(truncated),
         TEST(old_rows_are_not_there),
         TEST(given_up),
+        TEST(a_limit_on_what_is_seen),
         TEST(the_log_disagrees),
         TEST(versions_of_a_relation),
         TEST(another_model),
