@@ -16,7 +16,8 @@
  * each one allocation, and a slot of 8 in a hash table. A transaction takes time for its own rows and those
  * that move or leave; where tables refer to each other in a circle, also for what can be reached from a row
  * that has lost one of several that refer to it. While it is applied, about 100 bytes and 16 for each column
- * are needed for every changed row that some layer admits, before or after.
+ * are needed for every changed row that is seen before or after; and that may be, for all that the row says,
+ * where the transaction changes what rows are reached by. view_limit() bounds that.
  *
  * A row that moves into view without being changed by the transaction has to be read: view_apply() then needs
  * rows. Needs are met one after the other, each by a read of the database at the position of the transaction

@@ -88,7 +88,7 @@ struct vtable {
     struct keytable touched; /* struct touched */
     struct touched *changed, **changed_end;
     bool changes; /* the transaction has changes of its rows */
-    bool settled; /* … and none that would change which anchors are held of the layers over it */
+    bool settled; /* the transaction does not change which anchors are held in the layers over it */
     bool unnoted; /* rows that were there have gone unnoted: what seems to be new may have been there */
 };
 

@@ -102,14 +102,12 @@ int txlog_find_large(struct txlog *log, struct spill *file, struct err *err)
 
 int txlog_drop_large(struct txlog *log, struct str name, struct err *err)
 {
-    MDB_val k = txlog_val(name);
-    int rc = mdb_del(log->txn, log->db[DB_LARGE], &k, NULL);
-    if (rc != 0 && rc != MDB_NOTFOUND) {
-        return txlog_fail(log, rc, "cannot delete", err);
-    }
+    size_t at = log->gone.n;
     buf_put_str(&log->gone, name);
     buf_put_byte(&log->gone, '\0');
-    return 0;
+    MDB_val k = txlog_val((struct str){log->gone.p + at, name.n}); /* deleting may move what `name` borrows */
+    int rc = mdb_del(log->txn, log->db[DB_LARGE], &k, NULL);
+    return rc == 0 || rc == MDB_NOTFOUND ? 0 : txlog_fail(log, rc, "cannot delete", err);
 }
 
 int txlog_drop_all_large(struct txlog *log, struct err *err)
