@@ -274,7 +274,7 @@ def test_16_renewed_in_time(secure, satellite, signer):
 
 def test_16_published_client_is_told(secure, electric_client, signer):
     """Code AUTH_EXPIRED, no reconnection by itself; a new token and connect() go on."""
-    client = electric_client(secure, token=signer.sign(claims("u", life=1))).start()
+    client = electric_client(secure, token=signer.sign(claims("u", life=4))).start()
     client.wait_status("disconnected")
     assert client.status["reason"]["code"] == "AUTH_EXPIRED"
     client.connect(signer.sign(claims("u")))
