@@ -265,8 +265,8 @@ def test_16_token_expires(secure, satellite, signer):
 
 def test_16_renewed_in_time(secure, satellite, signer):
     """The new token's end counts: still connected when the first one's has come."""
-    control = satellite(secure).start(signer.sign(claims("u", life=1)))
-    client = satellite(secure).start(signer.sign(claims("u", life=1)))
+    control = satellite(secure).start(signer.sign(claims("u", life=3)))
+    client = satellite(secure).start(signer.sign(claims("u", life=3)))
     client.authenticate(signer.sign(claims("u")))
     assert control.wait_closed() == (4000, "JWT-expired")
     client.unsubscribe()
