@@ -645,7 +645,7 @@ struct assemble *assemble_new(const struct assemble_options *options, const stru
     a->held_max = options->held_max ? options->held_max : ASSEMBLE_HELD_MAX;
     a->folder = options->folder ? mem_strdup(options->folder) : NULL;
     a->memory_max = options->memory_max ? options->memory_max : ASSEMBLE_MEMORY;
-    a->held_memory_max = ASSEMBLE_HELD_MEMORY;
+    a->held_memory_max = options->held_memory_max ? options->held_memory_max : ASSEMBLE_HELD_MEMORY;
     a->next_relation = options->next_relation ? options->next_relation : 1;
     a->xid_near = options->xid_near;
     a->phase = PHASE_IDLE;

@@ -35,6 +35,7 @@ struct assemble_options {
     size_t held_max;        /* bytes of all held in memory; 0: ASSEMBLE_HELD_MAX */
     const char *folder;     /* of files with large transactions (repl/spill.h), copied; NULL: none is made */
     size_t memory_max;      /* 0: ASSEMBLE_MEMORY */
+    size_t held_memory_max; /* 0: ASSEMBLE_HELD_MEMORY */
 };
 
 /* Called by assemble_feed(); they must not call the assembler. */

@@ -125,7 +125,7 @@ static struct bench *bench_new(const struct assemble_options *options)
     buf_init(&b->m, 4 * 1024 * 1024);
     struct assemble_options all = *options;
     all.folder = folder[0] ? folder : NULL;
-    all.memory_max = 1;
+    all.memory_max = all.memory_max ? all.memory_max : 1;
     b->a = assemble_new(&all, &events, b);
     return b;
 }
@@ -740,6 +740,36 @@ static void limits_hold(void **state)
     bench_free(b);
 }
 
+/* Each of them would have room. */
+static void what_is_much_together_goes_to_files(void **state)
+{
+    enum { MESSAGES = 200, BYTES = 1000, MOST = 300000, LITTLE = 70000 };
+    struct bench *b = bench_new(&(struct assemble_options){.memory_max = 1 << 20, .held_memory_max = MOST});
+    char text[BYTES + 1];
+    (void)state;
+    memset(text, 'x', BYTES);
+    text[BYTES] = '\0';
+    for (uint32_t xid = 1; xid <= 5; xid++) {
+        start(b, xid, true);
+        for (int i = 0; i < MESSAGES; i++) {
+            message(b, xid, true, text);
+        }
+        stop(b);
+    }
+    if (folder[0]) {
+        assert_in_range(assemble_held(b->a), LITTLE, MOST + LITTLE);
+    } else {
+        assert_true(assemble_held(b->a) > 5 * MESSAGES * BYTES);
+    }
+    for (uint32_t xid = 1; xid <= 5; xid++) {
+        buf_reset(&b->seen);
+        stream_commit(b, xid, 0x100 * xid);
+        assert_in_range(b->seen.n, MESSAGES * BYTES, 2 * MESSAGES * BYTES);
+    }
+    assert_int_equal(assemble_held(b->a), 0);
+    bench_free(b);
+}
+
 static void too_many_streams_are_refused(void **state)
 {
     struct bench *b = *state;
@@ -866,6 +896,7 @@ int main(void)
         TALK(the_later_description_wins),
         cmocka_unit_test(transaction_ids_have_their_epoch),
         cmocka_unit_test(limits_hold),
+        cmocka_unit_test(what_is_much_together_goes_to_files),
         TALK(too_many_streams_are_refused),
         TALK(too_many_relations_are_refused),
         cmocka_unit_test(what_cannot_come_is_refused),
