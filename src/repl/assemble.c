@@ -15,8 +15,9 @@
 #include "repl/assemble.h"
 
 #include "base/mem.h"
-#include "repl/body.h"
+#include "repl/catalog.h"
 #include "repl/pgoutput.h"
+#include "repl/streamed.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -38,33 +39,6 @@ enum phase {
     PHASE_FAILED = 8,
 };
 
-struct described {
-    struct relation *relation; /* owned */
-    uint64_t order;            /* of description; 0: not in this connection */
-    uint32_t xid;              /* the (sub)transaction that it holds for, where that matters */
-};
-
-/* By oid, ascending. */
-struct catalog {
-    struct described *items;
-    size_t n, cap;
-};
-
-struct segment {
-    uint32_t xid;
-    bool message;
-    size_t end; /* begins where the one before ends */
-};
-
-struct stream {
-    uint32_t xid;
-    struct body body;
-    struct txn_summary summary; /* of it */
-    struct segment *segments;
-    size_t n, cap;
-    struct catalog catalog;
-};
-
 struct assemble {
     const struct assemble_events *events;
     void *ctx;
@@ -75,8 +49,8 @@ struct assemble {
     struct txn_summary summary;
     uint32_t xid;
     lsn_t commit_lsn;
-    struct stream *stream; /* PHASE_BLOCK */
-    struct stream **streams;
+    struct streamed *stream; /* PHASE_BLOCK */
+    struct streamed **streams;
     size_t streams_n, streams_cap;
     size_t held;
     uint64_t xid_near;
@@ -90,54 +64,6 @@ struct assemble {
 };
 
 /* --- relations --- */
-
-static size_t lower_bound(const struct catalog *c, uint32_t oid)
-{
-    size_t low = 0, high = c->n;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (c->items[middle].relation->oid < oid) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-static struct described *catalog_find(const struct catalog *c, uint32_t oid)
-{
-    size_t i = lower_bound(c, oid);
-    return i < c->n && c->items[i].relation->oid == oid ? &c->items[i] : NULL;
-}
-
-/* Takes d.relation over. Says whether the relation is new here. */
-static bool catalog_put(struct catalog *c, struct described d)
-{
-    size_t i = lower_bound(c, d.relation->oid);
-    if (i < c->n && c->items[i].relation->oid == d.relation->oid) {
-        relation_free(c->items[i].relation);
-        c->items[i] = d;
-        return false;
-    }
-    if (c->n == c->cap) {
-        c->cap = c->cap ? c->cap * 2 : 16;
-        c->items = mem_realloc(c->items, c->cap * sizeof *c->items);
-    }
-    memmove(c->items + i + 1, c->items + i, (c->n - i) * sizeof *c->items);
-    c->items[i] = d;
-    c->n++;
-    return true;
-}
-
-static void catalog_deinit(struct catalog *c)
-{
-    for (size_t i = 0; i < c->n; i++) {
-        relation_free(c->items[i].relation);
-    }
-    free(c->items);
-    *c = (struct catalog){0};
-}
 
 static void describe(struct assemble *a, struct catalog *c, struct described d)
 {
@@ -190,23 +116,8 @@ static int find_relation(struct assemble *a, uint32_t oid, const struct relation
     return 0;
 }
 
-static void forget_descriptions(struct stream *s, struct assemble *a, uint32_t xid)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < s->catalog.n; i++) {
-        struct described *d = &s->catalog.items[i];
-        if (d->xid == xid) {
-            relation_free(d->relation);
-        } else {
-            s->catalog.items[kept++] = *d;
-        }
-    }
-    a->relations -= s->catalog.n - kept;
-    s->catalog.n = kept;
-}
-
 /* At the commit: they hold for everybody. */
-static void adopt_descriptions(struct assemble *a, struct stream *s)
+static void adopt_descriptions(struct assemble *a, struct streamed *s)
 {
     for (size_t i = 0; i < s->catalog.n; i++) {
         struct described *d = &s->catalog.items[i];
@@ -219,7 +130,7 @@ static void adopt_descriptions(struct assemble *a, struct stream *s)
 
 /* --- streamed transactions --- */
 
-static struct stream *stream_find(struct assemble *a, uint32_t xid, size_t *out_at)
+static struct streamed *stream_find(struct assemble *a, uint32_t xid, size_t *out_at)
 {
     for (size_t i = 0; i < a->streams_n; i++) {
         if (a->streams[i]->xid == xid) {
@@ -230,75 +141,24 @@ static struct stream *stream_find(struct assemble *a, uint32_t xid, size_t *out_
     return NULL;
 }
 
-static struct stream *stream_new(struct assemble *a, uint32_t xid)
+static struct streamed *stream_new(struct assemble *a, uint32_t xid)
 {
-    struct stream *s = mem_zalloc(sizeof *s);
-    s->xid = xid;
-    body_begin(&s->body, 0);
-    a->held += body_in_memory(&s->body);
+    struct streamed *s = streamed_new(xid);
+    a->held += streamed_in_memory(s);
     if (a->streams_n == a->streams_cap) {
         a->streams_cap = a->streams_cap ? a->streams_cap * 2 : 8;
-        a->streams = mem_realloc(a->streams, a->streams_cap * sizeof(struct stream *));
+        a->streams = mem_realloc(a->streams, a->streams_cap * sizeof(struct streamed *));
     }
     a->streams[a->streams_n++] = s;
     return s;
 }
 
-/* Of memory. */
-static size_t stream_size(const struct stream *s)
-{
-    return body_in_memory(&s->body) + s->n * sizeof *s->segments;
-}
-
 static void stream_free(struct assemble *a, size_t at)
 {
-    struct stream *s = a->streams[at];
+    struct streamed *s = a->streams[at];
     a->streams[at] = a->streams[--a->streams_n];
     a->relations -= s->catalog.n;
-    catalog_deinit(&s->catalog);
-    body_deinit(&s->body);
-    free(s->segments);
-    free(s);
-}
-
-/* What was appended last is of this (sub)transaction. */
-static void stream_extend(struct stream *s, uint32_t xid, bool message)
-{
-    struct segment *last = s->n ? &s->segments[s->n - 1] : NULL;
-    if (last && last->xid == xid && last->message == message) {
-        last->end = body_size(&s->body);
-        return;
-    }
-    if (s->n == s->cap) {
-        s->cap = s->cap ? s->cap * 2 : 16;
-        s->segments = mem_realloc(s->segments, s->cap * sizeof *s->segments);
-    }
-    s->segments[s->n++] = (struct segment){xid, message, body_size(&s->body)};
-}
-
-/* Drops a subtransaction's changes; and the messages behind its first, for when it is rolled back everything
- * since then was part of it. */
-static int stream_roll_back(struct stream *s, uint32_t xid, struct err *err)
-{
-    size_t kept = 0, from, to;
-    while (kept < s->n && (s->segments[kept].xid != xid || s->segments[kept].message)) {
-        kept++;
-    }
-    from = to = kept ? s->segments[kept - 1].end : TXN_HEAD;
-    for (size_t i = kept; i < s->n; i++) {
-        struct segment segment = s->segments[i];
-        size_t n = segment.end - from;
-        if (segment.xid != xid && !segment.message) {
-            if (body_move(&s->body, to, from, n, err) < 0) {
-                return -1;
-            }
-            to += n;
-            s->segments[kept++] = (struct segment){segment.xid, false, to};
-        }
-        from = segment.end;
-    }
-    s->n = kept;
-    return body_cut(&s->body, to, err);
+    streamed_free(s);
 }
 
 /* --- transactions --- */
@@ -382,13 +242,14 @@ static int unknown_stream(uint32_t xid, struct err *err)
 static int on_stream_commit(struct assemble *a, struct pgoutput_message *m, struct err *err)
 {
     size_t at;
-    struct stream *s = stream_find(a, m->xid, &at);
+    struct streamed *s = stream_find(a, m->xid, &at);
     if (!s) {
         return unknown_stream(m->xid, err);
     }
-    a->held -= stream_size(s);
+    a->held -= streamed_in_memory(s);
     adopt_descriptions(a, s);
-    int rc = tell_txn(a, &s->body, &s->summary, s->xid, &m->commit, err);
+    int rc = streamed_summarize(s, err);
+    rc = rc < 0 ? rc : tell_txn(a, &s->body, &s->summary, s->xid, &m->commit, err);
     stream_free(a, at);
     return rc;
 }
@@ -396,19 +257,19 @@ static int on_stream_commit(struct assemble *a, struct pgoutput_message *m, stru
 static int on_stream_abort(struct assemble *a, struct pgoutput_message *m, struct err *err)
 {
     size_t at;
-    struct stream *s = stream_find(a, m->xid, &at);
+    struct streamed *s = stream_find(a, m->xid, &at);
     if (!s) {
         return unknown_stream(m->xid, err);
     }
     a->n_emptied = 0;
-    a->held -= stream_size(s);
+    a->held -= streamed_in_memory(s);
     if (m->aborted == m->xid) {
         stream_free(a, at);
         return 0;
     }
-    forget_descriptions(s, a, m->aborted);
-    int rc = stream_roll_back(s, m->aborted, err) < 0 ? -1 : body_summarize(&s->body, &s->summary, err);
-    a->held += stream_size(s);
+    a->relations -= catalog_forget(&s->catalog, m->aborted);
+    int rc = streamed_roll_back(s, m->aborted, err);
+    a->held += streamed_in_memory(s);
     return rc;
 }
 
@@ -453,7 +314,7 @@ static int settle(struct assemble *a, struct body *body, struct err *err)
 static int written(struct assemble *a, uint32_t xid, bool message, size_t held_before, struct err *err)
 {
     if (a->stream) {
-        stream_extend(a->stream, xid, message);
+        streamed_extend(a->stream, xid, message);
     }
     if (settle(a, target(a), err) < 0) {
         return -1;
@@ -461,7 +322,7 @@ static int written(struct assemble *a, uint32_t xid, bool message, size_t held_b
     if (!a->stream) {
         return 0;
     }
-    a->held += stream_size(a->stream) - held_before;
+    a->held += streamed_in_memory(a->stream) - held_before;
     if (a->held > a->held_max) {
         return err_set(err, ERR_LIMIT,
                        "transactions in progress hold more than %zu bytes, the most that can be replicated",
@@ -472,7 +333,7 @@ static int written(struct assemble *a, uint32_t xid, bool message, size_t held_b
 
 static size_t held_now(const struct assemble *a)
 {
-    return a->stream ? stream_size(a->stream) : 0;
+    return a->stream ? streamed_in_memory(a->stream) : 0;
 }
 
 /* The new row's values that the update left alone are those of the old row, which has them all when it is
