@@ -68,6 +68,19 @@ static void test_a_savepoint_behind_autocommitted_ddl_leaves_later_batches_alone
          {SERVER, "Z[E]", "Z[E]", NULL});
 }
 
+/* It lives in the implicit transaction that our BEGIN makes a block of, and the client's BEGIN its own. */
+static void test_a_portal_is_what_it_was_behind_a_query_of_several_statements(void **state)
+{
+    (void)state;
+    TALK({CLIENT, "P[|alter table t enable electric] S", NULL, "P[|CALL busbar.enable_electric('\"t\"')] S"},
+         {SERVER, "1 Z[I]", "1 Z[I]", NULL}, {CLIENT, "B[a|] Q[create table m(); begin]", NULL, "B[a|] H"},
+         {SERVER, "2", "2", HIDDEN("BEGIN") " S"}, {SERVER, HIDDEN_OK " Z[T]", NULL, "Q[create table m()]"},
+         {SERVER, "C[CREATE TABLE] Z[T]", NULL, "Q[begin]"},
+         {SERVER, "N[SWARNING|C25001|Malready] C[BEGIN] Z[T]", "C[CREATE TABLE] C[BEGIN] Z[T]", NULL},
+         {CLIENT, "E[a] S", NULL, "E[a] H"}, {SERVER, "C[CALL]", "C[ELECTRIC ENABLE]", "S"},
+         {SERVER, "Z[T]", "Z[T]", NULL});
+}
+
 static void test_a_refused_commit_in_a_batch_that_began_autocommitted_leaves_no_block(void **state)
 {
     (void)state;
@@ -349,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_autocommitted_ddl_in_a_batch_is_committed_at_its_sync),
         cmocka_unit_test(test_a_batch_that_fails_leaves_no_hidden_transaction),
         cmocka_unit_test(test_a_savepoint_behind_autocommitted_ddl_leaves_later_batches_alone),
+        cmocka_unit_test(test_a_portal_is_what_it_was_behind_a_query_of_several_statements),
         cmocka_unit_test(test_a_refused_commit_in_a_batch_that_began_autocommitted_leaves_no_block),
         cmocka_unit_test(test_commit_in_a_pipeline_waits_for_what_may_mark),
         cmocka_unit_test(test_a_pipelined_transaction_without_ddl_is_left_alone),

@@ -442,12 +442,12 @@ static void run_begin(struct session *s)
 
 static void on_begun(struct session *s, bool ok)
 {
+    settle_block(s, ok ? BLOCK_HIDDEN : BLOCK_NONE);
     if (!ok) {
         show_hidden_error(s, 0, 0);
         script_fail(s);
         return;
     }
-    settle_block(s, BLOCK_HIDDEN);
     script_next(s);
 }
 
@@ -535,6 +535,7 @@ static void script_next(struct session *s)
     if (sc->first == sc->n) {
         script_finish(s);
     } else if (must_wrap(s)) {
+        predict_block(s, BLOCK_HIDDEN); /* portals of an implicit transaction live on in it */
         hidden_run(s, HIDDEN_SYNC, STR("BEGIN"), NULL, 0, on_begun);
     } else if (lacks_block(s, current(s)->kind)) {
         sc->end = sc->first + 1;
