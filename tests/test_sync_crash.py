@@ -20,7 +20,7 @@ from harness.busbar import Busbar
 from harness.device import Device
 from harness.oracle import ForeignKey, Oracle, Select, Table, difference
 from harness.postgres import Postgres
-from harness.satellite import Batch, Transaction
+from harness.satellite import Batch, Satellite, Transaction
 from harness.wait import wait_until
 from harness.web import get
 
@@ -337,6 +337,20 @@ def test_network_cut(scene, flood):
     device.unsubscribe(*device.shapes)
     scene.pump(device, lambda: not device.leaving, "the end of the subscription")
     assert not device.tables["items"]
+
+
+def test_kill_behind_a_first_start(scene):
+    """Who was told that it has started comes back to where it was told it is."""
+    scene.serve()
+    for _ in range(5):
+        client = Satellite(scene.busbar.http_port).start()
+        scene.crash()
+        scene.busbar.wait_ready()
+        again = client.continue_on()
+        again.connect()
+        again.authenticate()
+        again.resume()
+        again.close()
 
 
 def large_files(scene):

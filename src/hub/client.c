@@ -212,16 +212,23 @@ static void send_history(struct client *c, size_t first, lsn_t position)
     model_unref(model);
 }
 
+/* Answered when that is on the disk: a client that was told where it is may come back there, whatever becomes
+ * of us. */
 static void start_anew(struct client *c, const struct sync_start *request)
 {
-    lsn_t position = c->hub->position;
     size_t first = request->has_version ? (size_t)versions_find(c->hub->versions, request->version) + 1 : 0;
+    c->fresh = (struct fresh_start){.waits = true, .first = first, .position = c->hub->position};
     client_state_clear(&c->known->state);
-    c->known->state.acked_lsn = position;
+    c->known->state.acked_lsn = c->fresh.position;
     known_save(c->known);
+}
+
+static void go_on_anew(struct client *c)
+{
+    c->fresh.waits = false;
     sync_session_started(c->session, SYNC_STARTED, STR(""));
-    send_history(c, first, position);
-    client_act(c, ACTION_RESUME, NULL, 0, position);
+    send_history(c, c->fresh.first, c->fresh.position);
+    client_act(c, ACTION_RESUME, NULL, 0, c->fresh.position);
 }
 
 /* The first that cannot be gone on with; p NULL: all can. */
@@ -510,6 +517,9 @@ static void answer_leaves(struct client *c)
 
 void client_saved(struct client *c)
 {
+    if (c->fresh.waits && c->hub) {
+        go_on_anew(c);
+    }
     answer_leaves(c);
     if (c->waiting_disk) {
         client_finish_action(c);

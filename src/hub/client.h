@@ -39,6 +39,11 @@ struct client {
     struct known *known; /* NULL before it is admitted */
     enum dialect dialect;
     bool started;
+    struct fresh_start {
+        bool waits;   /* for what it begins with to be on the disk */
+        size_t first; /* of the migrations that it is told */
+        lsn_t position;
+    } fresh;
 
     struct flow *flow; /* what it follows; NULL while it joins */
     struct client *next_in_flow, **prev_in_flow;
