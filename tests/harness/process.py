@@ -2,6 +2,7 @@
 """Children that end with us, and ports that nobody else takes."""
 
 import ctypes
+import itertools
 import os
 import random
 import signal
@@ -10,27 +11,31 @@ import subprocess
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
-_taken = set()
-# Seeded by the process id, so that test runs side by side look at different ports first.
-_random = random.Random(os.getpid())
+_FIRST_PORT, _LAST_PORT = 15000, 32000  # below the kernel's range for outgoing connections, which would be given them meanwhile
+
+
+def _ports():
+    """One after the other, so that a port is not given again for long: who has it may stop and start again. Workers of one test run
+    have ports of their own; runs side by side begin at different ones."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    count = (_LAST_PORT - _FIRST_PORT) // workers
+    begin = random.Random(os.getpid()).randrange(count)
+    for i in itertools.count(begin):
+        yield _FIRST_PORT + worker * count + i % count
+
+
+_next_ports = _ports()
 
 
 def free_port():
-    """A TCP port that is free on loopback.
-
-    Taken from below the kernel's range for outgoing connections (32768 and up): otherwise some other connection
-    could be given the port between our look and the server's bind.
-    """
-    for _ in range(1000):
-        port = _random.randrange(15000, 32000)
-        if port in _taken:
-            continue
+    """A TCP port that is free on loopback."""
+    for port in itertools.islice(_next_ports, 1000):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        _taken.add(port)
         return port
     raise AssertionError("no free port found")
 
