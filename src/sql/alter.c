@@ -121,6 +121,7 @@ bool alter_walk_next(struct alter_walk *w, struct alter_action *out)
         } else if (out->tokens == 2) {
             out->second = t;
         }
+        out->before_last = out->last;
         out->last = t;
     }
 }

@@ -15,7 +15,7 @@ struct alter_walk {
 struct alter_action {
     struct token first;
     struct token second; /* TOKEN_END when there is none */
-    struct token last;
+    struct token before_last, last;
     size_t tokens; /* how many the action has */
     size_t offset; /* its bytes in the statement: [offset, end) */
     size_t end;

@@ -71,6 +71,13 @@ static bool is_ddlx_action(const struct alter_action *action)
     return starts_electric(&action->first);
 }
 
+/* Behind a dot it is the partition's name. */
+static bool detaches_concurrently(const struct alter_action *action)
+{
+    return token_is_word(&action->first, "detach") && token_is_word(&action->last, "concurrently") &&
+           !token_is_punct(&action->before_last, '.');
+}
+
 static void look_alter_table(struct statement *s, bool std_strings)
 {
     struct alter_walk w;
@@ -83,7 +90,7 @@ static void look_alter_table(struct statement *s, bool std_strings)
             s->kind = STATEMENT_DDLX;
             return;
         }
-        if (token_is_word(&action.first, "detach") && token_is_word(&action.last, "concurrently")) {
+        if (detaches_concurrently(&action)) {
             s->kind = STATEMENT_ALONE;
         }
     }
