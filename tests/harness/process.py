@@ -43,11 +43,13 @@ def free_port():
 def spawn(argv, death_signal=signal.SIGKILL, **options):
     """Popen whose child gets ``death_signal`` should the test run die: nothing is left behind.
 
-    The signal is set after the user has been changed (the kernel forgets it at setuid), hence preexec_fn.
+    The signal is set after the user has been changed (the kernel forgets it at setuid), hence preexec_fn. What nohup makes all of us
+    ignore is not ignored there.
     """
 
     def die_with_parent():
         _libc.prctl(_PR_SET_PDEATHSIG, death_signal)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
     return subprocess.Popen(argv, preexec_fn=die_with_parent, **{"stdin": subprocess.DEVNULL, **options})
 
