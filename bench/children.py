@@ -74,17 +74,18 @@ def peak_kb(pid):
 
 
 class AnonymousPeak:
-    """The most memory of a process that was its own, as often as it is looked at: what it maps of files is the kernel's
-    to keep or not."""
+    """The most memory of a way's process that was its own, as often as it is looked at, from its start on: what it maps
+    of files is the kernel's to keep or not."""
 
-    def __init__(self, pid):
-        self.pid, self.kb = pid, 0
+    def __init__(self, way):
+        self.way, self.kb = way, 0
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._look, daemon=True)
 
     def _look(self):
         while not self.ended.wait(0.02):
-            self.kb = max(self.kb, _memory_kb(self.pid, "RssAnon"))
+            if self.way.pid:
+                self.kb = max(self.kb, _memory_kb(self.way.pid, "RssAnon"))
 
     def __enter__(self):
         self.thread.start()

@@ -55,9 +55,9 @@ def read_copy(bench, end):
 def drain(bench, name, transactions, last):
     """Counted from the server's start of the connection."""
     way = bench.ways[name]
-    way.start()
     try:
-        with AnonymousPeak(way.pid) as memory:
+        with AnonymousPeak(way) as memory:
+            way.start()
             wait_received(way, transactions)
             received = time.time()
             wait_confirmed(bench, last)
