@@ -31,19 +31,25 @@ void body_begin(struct body *b, size_t first_bytes)
     txn_begin(&b->tail);
 }
 
-int body_spill(struct body *b, const char *folder, struct err *err)
+/* There is a file. */
+static int flush(struct body *b, struct err *err)
 {
-    if (!b->file && spill_new(folder, &b->file, err) < 0) {
+    if (spill_append(b->file, buf_str(&b->tail), err) < 0) {
         return -1;
     }
-    if (spill_append(b->file, buf_str(&b->tail), err) < 0) {
+    buf_reset(&b->tail);
+    return 0;
+}
+
+int body_spill(struct body *b, const char *folder, struct err *err)
+{
+    if ((!b->file && spill_new(folder, &b->file, err) < 0) || flush(b, err) < 0) {
         return -1;
     }
     if (b->tail.cap > 2 * BODY_CHUNK) {
         buf_deinit(&b->tail); /* the first part was large, those that follow are not */
         buf_init(&b->tail, tail_max);
     }
-    buf_reset(&b->tail);
     return 0;
 }
 
@@ -53,13 +59,7 @@ int body_move(struct body *b, size_t to, size_t from, size_t n, struct err *err)
         memmove(b->tail.p + to, b->tail.p + from, n);
         return 0;
     }
-    if (b->tail.n > 0) {
-        if (spill_append(b->file, buf_str(&b->tail), err) < 0) {
-            return -1;
-        }
-        buf_reset(&b->tail);
-    }
-    return spill_move(b->file, to, from, n, err);
+    return flush(b, err) < 0 ? -1 : spill_move(b->file, to, from, n, err);
 }
 
 int body_cut(struct body *b, size_t size, struct err *err)
@@ -73,24 +73,13 @@ int body_cut(struct body *b, size_t size, struct err *err)
     return spill_truncate(b->file, size, err);
 }
 
-/* The tail stays where it is. */
-static int view(struct body *b, struct str *out, struct err *err)
-{
-    if (!b->file) {
-        *out = buf_str(&b->tail);
-        return 0;
-    }
-    if (b->tail.n > 0 && spill_append(b->file, buf_str(&b->tail), err) < 0) {
-        return -1;
-    }
-    buf_reset(&b->tail);
-    return spill_map(b->file, out, err);
-}
-
 int body_summarize(struct body *b, struct txn_summary *out_summary, struct err *err)
 {
-    struct str bytes;
-    return view(b, &bytes, err) < 0 ? -1 : txn_summarize(bytes, out_summary, err);
+    struct str bytes = buf_str(&b->tail);
+    if (b->file && (flush(b, err) < 0 || spill_map(b->file, &bytes, err) < 0)) {
+        return -1;
+    }
+    return txn_summarize(bytes, out_summary, err);
 }
 
 static int end_file(struct body *b, const struct txn_head *head, const struct txn_summary *summary,
@@ -101,8 +90,8 @@ static int end_file(struct body *b, const struct txn_head *head, const struct tx
     assert(head->changes > 0);
     txn_begin(&first);
     txn_end(&first, head);
-    if (spill_append(b->file, buf_str(&b->tail), err) < 0 ||
-        spill_put(b->file, 0, buf_str(&first), err) < 0 || spill_map(b->file, &all, err) < 0) {
+    if (flush(b, err) < 0 || spill_put(b->file, 0, buf_str(&first), err) < 0 ||
+        spill_map(b->file, &all, err) < 0) {
         return -1;
     }
     *out_txn = txn_new_in_file(take_ptr(&b->file), all, summary);

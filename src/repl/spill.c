@@ -110,6 +110,9 @@ static int write_at(struct spill *s, size_t at, const char *p, size_t n, struct 
 
 int spill_append(struct spill *s, struct str bytes, struct err *err)
 {
+    if (bytes.n == 0) {
+        return 0;
+    }
     forget_map(s);
     if (write_at(s, s->size, bytes.p, bytes.n, err) < 0) {
         return -1;
