@@ -135,14 +135,21 @@ static void delete_file(const struct txlog *log, const char *name)
     ignore_result(unlink(buf_cstr(&path)));
 }
 
-void txlog_settle_large(struct txlog *log, bool committed)
+static void take_effect(struct txlog *log)
 {
     struct str gone = buf_str(&log->gone);
-    while (committed && gone.n > 0) {
+    while (gone.n > 0) {
         delete_file(log, str_cut(&gone, '\0').p);
     }
-    for (size_t i = 0; committed && i < log->added_n; i++) {
+    for (size_t i = 0; i < log->added_n; i++) {
         spill_keep(log->added[i]);
+    }
+}
+
+void txlog_settle_large(struct txlog *log, bool committed)
+{
+    if (committed) {
+        take_effect(log);
     }
     buf_reset(&log->gone);
     log->added_n = 0;
