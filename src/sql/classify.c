@@ -41,6 +41,11 @@ static bool is_any(const struct token *t, const char *const words[])
     return false;
 }
 
+static bool name_is(struct arena *a, const struct token *t, const char *name)
+{
+    return token_is_name(t) && str_eq(sql_unquote(a, t), str_c(name));
+}
+
 /* DATABASE, TABLESPACE, SUBSCRIPTION and the like: no part of a table's definition. */
 static const char *const alone_objects[] = {"database", "tablespace", "subscription", NULL};
 
@@ -115,21 +120,27 @@ static void look_alter(struct arena *a, struct statement *s, struct lex *l)
     }
 }
 
-/* ( option [, …] ): whether CONCURRENTLY is among them and not switched off. */
-static bool concurrently_option(struct lex *l)
+/* As defGetBoolean() of PostgreSQL reads an option's value. */
+static bool is_off(struct arena *a, const struct token *value)
 {
-    bool found = false;
+    struct str text = sql_unquote(a, value);
+    return str_eq_nocase(text, STR("off")) || str_eq_nocase(text, STR("false")) || str_eq(text, STR("0"));
+}
+
+/* ( name [value] [, …] ): whether CONCURRENTLY is among the names and not switched off. */
+static bool concurrently_option(struct arena *a, struct lex *l)
+{
+    bool found = false, at_name = false;
     for (;;) {
         struct token t = lex_next(l);
         if (t.kind == TOKEN_END || token_is_punct(&t, ')')) {
             return found;
         }
-        if (token_is_word(&t, "concurrently")) {
+        if (at_name && name_is(a, &t, "concurrently")) {
             struct token value = lex_peek(l);
-            bool off = is_any(&value, (const char *const[]){"off", "false", "no", NULL}) ||
-                       str_eq(value.text, STR("0"));
-            found = !off;
+            found = !is_off(a, &value);
         }
+        at_name = token_is_punct(&t, '(') || token_is_punct(&t, ',');
     }
 }
 
@@ -137,7 +148,7 @@ static bool concurrently_option(struct lex *l)
 static void look_reindex(struct arena *a, struct statement *s, struct lex *l)
 {
     struct token open = lex_peek(l);
-    bool concurrently = token_is_punct(&open, '(') && concurrently_option(l);
+    bool concurrently = token_is_punct(&open, '(') && concurrently_option(a, l);
     struct token object = lex_next(l);
     if (concurrently || next_is(l, "concurrently")) {
         s->kind = STATEMENT_DDL_INDEX_CONCURRENTLY;
@@ -225,11 +236,6 @@ struct str classify_deallocated(struct arena *a, struct str text, bool std_strin
     struct lex l = lex_init(text, std_strings);
     struct token first = lex_next(&l);
     return token_is_word(&first, "deallocate") ? deallocated(a, &l) : (struct str){NULL, 0};
-}
-
-static bool name_is(struct arena *a, const struct token *t, const char *name)
-{
-    return token_is_name(t) && str_eq(sql_unquote(a, t), str_c(name));
 }
 
 static void look_call(struct arena *a, struct statement *s, struct lex *l)
