@@ -172,15 +172,38 @@ static bool detaches_concurrently(const PgQuery__AlterTableStmt *st)
     return def && def->node_case == PG_QUERY__NODE__NODE_PARTITION_CMD && def->partition_cmd->concurrent;
 }
 
+enum { OFF = 1, ON = 2 };
+
+/* defGetBoolean(); a value that it refuses may be taken for anything. */
+static unsigned switched(const PgQuery__Node *value)
+{
+    if (!value) {
+        return ON;
+    }
+    if (value->node_case == PG_QUERY__NODE__NODE_STRING) {
+        struct str text = str_c(value->string->sval);
+        if (str_eq_nocase(text, STR("off")) || str_eq_nocase(text, STR("false"))) {
+            return OFF;
+        }
+        return str_eq_nocase(text, STR("on")) || str_eq_nocase(text, STR("true")) ? ON : ON | OFF;
+    }
+    return ON | OFF;
+}
+
+/* The last of several options counts. */
 static unsigned kind_of_reindex(const PgQuery__ReindexStmt *st)
 {
+    unsigned concurrently = OFF, kinds = 0;
     for (size_t i = 0; i < st->n_params; i++) {
-        if (strcmp(st->params[i]->def_elem->defname, "concurrently") == 0) {
-            return KIND(DDL_INDEX_CONCURRENTLY) |
-                   (st->params[i]->def_elem->arg ? KIND(PLAIN) | KIND(ALONE) : 0);
+        const PgQuery__DefElem *option = st->params[i]->def_elem;
+        if (strcmp(option->defname, "concurrently") == 0) {
+            concurrently = switched(option->arg);
         }
     }
-    return st->kind >= PG_QUERY__REINDEX_OBJECT_TYPE__REINDEX_OBJECT_SCHEMA ? KIND(ALONE) : KIND(PLAIN);
+    bool alone = st->kind >= PG_QUERY__REINDEX_OBJECT_TYPE__REINDEX_OBJECT_SCHEMA;
+    kinds |= concurrently & ON ? KIND(DDL_INDEX_CONCURRENTLY) : 0;
+    kinds |= !(concurrently & OFF) ? 0 : alone ? KIND(ALONE) : KIND(PLAIN);
+    return kinds;
 }
 
 static unsigned kind_of_object(PgQuery__ObjectType type)
@@ -212,7 +235,6 @@ static unsigned kinds_of(const PgQuery__Node *node)
     case PG_QUERY__NODE__NODE_CLOSE_PORTAL_STMT:
     case PG_QUERY__NODE__NODE_PREPARE_STMT:
     case PG_QUERY__NODE__NODE_EXECUTE_STMT:
-    case PG_QUERY__NODE__NODE_DEALLOCATE_STMT:
     case PG_QUERY__NODE__NODE_DISCARD_STMT:
     case PG_QUERY__NODE__NODE_VARIABLE_SET_STMT:
     case PG_QUERY__NODE__NODE_VARIABLE_SHOW_STMT:
@@ -230,6 +252,8 @@ static unsigned kinds_of(const PgQuery__Node *node)
         return KIND(PLAIN);
     case PG_QUERY__NODE__NODE_TRANSACTION_STMT:
         return kind_of_transaction(node->transaction_stmt);
+    case PG_QUERY__NODE__NODE_DEALLOCATE_STMT: /* no name: ALL */
+        return *node->deallocate_stmt->name ? KIND(DEALLOCATE) : KIND(PLAIN);
     case PG_QUERY__NODE__NODE_DO_STMT:
         return KIND(DO);
     case PG_QUERY__NODE__NODE_CALL_STMT:

@@ -25,11 +25,20 @@ static bool skip_word(struct lex *l, const char *lower)
     return true;
 }
 
+/* Behind U&"…" may stand UESCAPE 'c'. */
+static bool skip_name_part(struct lex *l)
+{
+    struct token name = lex_next(l);
+    if (name.kind == TOKEN_UNICODE_IDENT && skip_word(l, "uescape")) {
+        lex_next(l);
+    }
+    return token_is_name(&name);
+}
+
 static bool skip_name(struct lex *l)
 {
     for (;;) {
-        struct token name = lex_next(l);
-        if (!token_is_name(&name)) {
+        if (!skip_name_part(l)) {
             return false;
         }
         struct token dot = lex_peek(l);
