@@ -11,6 +11,7 @@
 #include "app/advice.h"
 #include "app/auth_config.h"
 #include "app/files.h"
+#include "app/foreign_cancel.h"
 #include "app/reload.h"
 #include "app/signals.h"
 #include "app/tls_config.h"
@@ -47,6 +48,7 @@ struct serve {
     struct tunnels *tunnels; /* NULL: not configured */
     struct api_state api_state;
     struct pg_client *client;
+    struct foreign_cancel *foreign_cancel;
     struct token_rules *tokens;
     char log_folder[PATH_MAX];
     struct hub *hub;
@@ -463,7 +465,9 @@ static int open_ports(struct serve *sv, struct err *err)
     struct proxy_options proxy = {.listen =
                                       listen_on(config, config->proxy.port, sockets->proxy, sockets->proxy_n),
                                   .proxy_protocol = config->proxy.proxy_protocol,
-                                  .workers = config->proxy.workers};
+                                  .workers = config->proxy.workers,
+                                  .cancel_elsewhere = foreign_cancel_send,
+                                  .cancel_ctx = sv->foreign_cancel};
     proxy.listen.socket_folder = config->proxy.socket_folder;
     proxy.listen.socket_mode = config->proxy.socket_mode;
     struct api_options api = {.http.listen =
@@ -504,6 +508,7 @@ static void close_all(struct serve *sv)
     sync_server_free(sv->sync);
     hub_free(sv->hub);
     token_rules_free(sv->tokens);
+    foreign_cancel_free(sv->foreign_cancel);
     proxy_free(sv->proxy);
     pg_client_free(sv->client);
     timer_free(sv->retry);
@@ -560,6 +565,7 @@ int serve_run(const struct serve_input *input, const struct serve_hooks *hooks, 
     sv.retry = timer_new(sv.loop, on_retry, &sv);
     sv.drain_timer = timer_new(sv.loop, on_drain_timeout, &sv);
     sv.client = pg_client_new(sv.loop, &client, on_client_state, &sv);
+    sv.foreign_cancel = foreign_cancel_new(sv.client);
     sv.watchman = watchman_new(sv.loop, &(struct watchman_options){.config = input->config,
                                                                    .client = sv.client,
                                                                    .drift = &sv.api_state.drift,

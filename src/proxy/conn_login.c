@@ -8,10 +8,10 @@
 #include "net/loop.h"
 #include "net/stream.h"
 #include "pg/login.h"
+#include "proxy/cancel_key.h"
 #include "proxy/token.h"
 #include "wire/message.h"
 
-#include <openssl/rand.h>
 #include <unistd.h>
 
 static void put_option_value(struct buf *b, struct str s)
@@ -126,24 +126,31 @@ static void greet(struct conn *c)
     upstream_drop_parameters(up);
 }
 
+static void refuse_login(struct conn *c, const struct login_error *error)
+{
+    counter_add(&c->worker->stats.logins_failed, 1);
+    log_warning(c->prefix, "login upstream failed sqlstate=%s: %s", error->err.sqlstate, error->err.msg);
+    struct problem problem = {.severity = "FATAL",
+                              .sqlstate = error->err.sqlstate,
+                              .message = str_c(error->err.msg),
+                              .detail = str_c(error->detail),
+                              .hint = str_c(error->hint)};
+    conn_refuse_problem(c, &problem);
+}
+
 static void on_login(void *ctx, struct upstream *up, const struct login_error *error)
 {
     struct conn *c = ctx;
+    struct login_error no_key = {0};
     c->login = NULL;
     if (error) {
-        counter_add(&c->worker->stats.logins_failed, 1);
-        log_warning(c->prefix, "login upstream failed sqlstate=%s: %s", error->err.sqlstate, error->err.msg);
-        struct problem problem = {.severity = "FATAL",
-                                  .sqlstate = error->err.sqlstate,
-                                  .message = str_c(error->err.msg),
-                                  .detail = str_c(error->detail),
-                                  .hint = str_c(error->hint)};
-        conn_refuse_problem(c, &problem);
+        refuse_login(c, error);
         return;
     }
     c->upstream = up;
-    if (RAND_bytes((unsigned char *)&c->cancel_secret, sizeof c->cancel_secret) != 1) {
-        conn_refuse(c, PROXY_NO_RANDOM);
+    if (cancel_key_make(c->entrance->policy->secret, (uint32_t)up->backend_pid, &c->cancel_secret,
+                        &no_key.err) < 0) {
+        refuse_login(c, &no_key);
         return;
     }
     /* With TLS the descriptor belongs to libpq: the stream watches and closes a duplicate. */

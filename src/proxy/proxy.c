@@ -28,6 +28,7 @@ struct proxy {
     struct desk *desks;
     unsigned workers;
     struct cidr_list proxy_protocol;
+    struct elsewhere elsewhere;
     uint64_t last_id, dropped;
     unsigned undrained; /* workers that still have clients */
     void (*drained)(void *ctx);
@@ -193,6 +194,7 @@ static int start_desk(struct proxy *p, unsigned i, struct err *err)
     }
     d->worker.loop = loop;
     d->worker.ctx = p;
+    d->worker.elsewhere = &p->elsewhere;
     d->worker.next = &p->desks[(i + 1) % p->workers].worker;
     return 0;
 }
@@ -228,6 +230,7 @@ int proxy_new(struct loop *loop, const struct proxy_options *options, struct pro
     struct proxy *p = mem_zalloc(sizeof *p);
     p->loop = loop;
     p->proxy_protocol = options->proxy_protocol;
+    p->elsewhere = (struct elsewhere){loop, options->cancel_elsewhere, options->cancel_ctx};
     if (policy_new(&options->policy, "the migrations proxy is starting up", &p->policy, err) < 0 ||
         start_desks(p, options->workers, err) < 0 ||
         listener_new(loop, &options->listen, on_accept, p, &p->listener, err) < 0) {

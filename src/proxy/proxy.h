@@ -10,6 +10,7 @@
 #include "net/cidr.h"
 #include "net/listener.h"
 #include "proxy/policy.h"
+#include "proxy/worker.h"
 
 struct loop;
 struct proxy;
@@ -20,6 +21,8 @@ struct proxy_options {
     struct listen_options listen;
     struct cidr_list proxy_protocol; /* connections from these begin with a PROXY header, version 2 */
     struct policy_options policy;
+    cancel_elsewhere_fn cancel_elsewhere; /* called on this loop, while it runs */
+    void *cancel_ctx;
     unsigned workers; /* 1 to PROXY_MAX_WORKERS */
 };
 

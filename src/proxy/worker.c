@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "net/loop.h"
 #include "pg/login.h"
+#include "proxy/cancel_key.h"
 #include "proxy/conn.h"
 
 #include <stdlib.h>
@@ -92,9 +93,9 @@ void worker_deinit(struct worker *w)
 
 /* --- cancel requests --- */
 
-/* Goes round the ring of workers until one has the session, then home. Whoever holds it may touch and free
- * it; `asker` is the home worker's alone. Once forgotten it goes nowhere any more, so that it may outlive the
- * workers. */
+/* Goes round the ring of workers until one has the session, and elsewhere when none has; then home. Whoever
+ * holds it may touch and free it; `asker` is the home worker's alone. Once forgotten it goes nowhere any
+ * more, so that it may outlive the workers. */
 struct cancelling {
     struct conn *asker;
     _Atomic bool forgotten;
@@ -130,6 +131,44 @@ static void on_cancel_sent(void *ctx, const struct err *error)
     send_on(x, x->home, come_home);
 }
 
+static void on_cancelled_elsewhere(void *ctx, bool found)
+{
+    struct cancelling *x = ctx;
+    x->found = found;
+    send_on(x, x->home, come_home);
+}
+
+static void go_elsewhere(void *ctx)
+{
+    struct cancelling *x = ctx;
+    if (atomic_load(&x->forgotten)) {
+        free(x);
+        return;
+    }
+    const struct elsewhere *there = x->home->elsewhere;
+    there->fn(there->ctx, x->pid, on_cancelled_elsewhere, x);
+}
+
+static bool is_key_of_ours(const struct worker *w, uint32_t pid, uint32_t secret)
+{
+    uint32_t made;
+    struct err err;
+    return w->policy->secret && cancel_key_make(w->policy->secret, pid, &made, &err) == 0 &&
+           mem_equal_secret(&made, &secret, sizeof made);
+}
+
+/* At home again, and nobody has the session. */
+static void leave_ring(void *ctx)
+{
+    struct cancelling *x = ctx;
+    if (!atomic_load(&x->forgotten) && is_key_of_ours(x->home, x->pid, x->secret)) {
+        counter_add(&x->home->stats.cancels, 1);
+        loop_post(x->home->elsewhere->loop, go_elsewhere, x);
+        return;
+    }
+    come_home(x);
+}
+
 static struct pg_cancel *find_session(const struct worker *w, uint32_t pid, uint32_t secret)
 {
     struct pg_cancel *found = NULL;
@@ -154,7 +193,7 @@ static void visit(void *ctx)
         return;
     }
     x->at = x->at->next;
-    send_on(x, x->at, x->at == x->home ? come_home : visit);
+    send_on(x, x->at, x->at == x->home ? leave_ring : visit);
 }
 
 struct cancelling *worker_cancel(struct worker *w, struct conn *asker, uint32_t pid, uint32_t secret)
