@@ -127,6 +127,14 @@ enum { TXLOG_GONE = 2 };
  * `after` lies before head.oldest. */
 MUST_USE int txlog_next(struct txlog_reader *r, lsn_t after, lsn_t *out_lsn, struct str *out_record,
                         struct err *err);
+/* A record that txlog_next() gave, to stay when its reader has ended: any thread may read it then. One that
+ * is in a file is not copied. */
+struct txlog_record {
+    struct str bytes;
+    bool in_file;
+};
+struct txlog_record txlog_keep(struct txlog_reader *r, struct str record);
+void txlog_record_free(struct txlog_record *record); /* may run twice, and on a zeroed one */
 MUST_USE int txlog_read_identity(struct txlog_reader *r, struct txlog_identity *out_identity,
                                  struct err *err);
 /* Adds all versions, oldest first. */

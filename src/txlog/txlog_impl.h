@@ -76,6 +76,8 @@ MUST_USE int txlog_sweep_large(struct txlog *log, struct err *err);
 MUST_USE int txlog_map_large(struct txlog_reader *r, struct str value, struct str *out_record,
                              struct err *err);
 void txlog_unmap_large(struct txlog_reader *r);
+/* The mapping is the caller's now. false: the record is not in a file. */
+bool txlog_take_map(struct txlog_reader *r, struct str record);
 
 /* Fills err from what LMDB returned; -1. `log` NULL: it was a reader. */
 int txlog_fail(struct txlog *log, int rc, const char *what, struct err *err);

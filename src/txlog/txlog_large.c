@@ -220,3 +220,16 @@ void txlog_unmap_large(struct txlog_reader *r)
     }
     r->maps = NULL;
 }
+
+bool txlog_take_map(struct txlog_reader *r, struct str record)
+{
+    for (struct txlog_map **link = &r->maps; *link; link = &(*link)->next) {
+        struct txlog_map *map = *link;
+        if (map->bytes.p == record.p) {
+            *link = map->next;
+            free(map);
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Readers. Each holds the gate while it has an LMDB transaction: its pages would be unmapped otherwise. */
 #include "base/mem.h"
+#include "repl/spill.h"
 #include "txlog/txlog_impl.h"
 
 #include <stdlib.h>
@@ -131,6 +132,26 @@ int txlog_next(struct txlog_reader *r, lsn_t after, lsn_t *out_lsn, struct str *
     }
     *out_record = txlog_str(v);
     return 1;
+}
+
+struct txlog_record txlog_keep(struct txlog_reader *r, struct str record)
+{
+    if (txlog_take_map(r, record)) {
+        return (struct txlog_record){record, true};
+    }
+    char *copy = mem_alloc(record.n);
+    memcpy(copy, record.p, record.n);
+    return (struct txlog_record){{copy, record.n}, false};
+}
+
+void txlog_record_free(struct txlog_record *record)
+{
+    if (record->in_file) {
+        spill_unmap(record->bytes);
+    } else {
+        free((void *)(uintptr_t)record->bytes.p);
+    }
+    *record = (struct txlog_record){0};
 }
 
 int txlog_read_identity(struct txlog_reader *r, struct txlog_identity *out_identity, struct err *err)

@@ -346,6 +346,31 @@ static void what_was_trimmed_since_a_reader_began(void **state)
     txlog_read_end(&r);
 }
 
+static void what_is_kept_outlives_reader_and_trimming(void **state)
+{
+    struct bench *b = *state;
+    struct txlog_options options = {.window = 1000};
+    struct err err;
+    struct str record;
+    lsn_t lsn;
+    CLEANUP(buf_deinit) struct buf expected = BUF_INIT(TXN_CHANGE_MAX);
+    append(b, 100, 2, 5000);
+    reopen_log(b, &options);
+    struct txlog_reader r = begin_reader(b->log);
+    assert_int_equal(txlog_next(&r, 0, &lsn, &record, &err), 1);
+    struct txlog_record kept = txlog_keep(&r, record);
+    assert_int_equal(kept.in_file, in_files);
+    txlog_read_end(&r);
+    assert_int_equal(
+        try_append(b->log, (struct appending){.first = 120, .n = 2, .size = 5000, .trim = true}, &err), 0);
+    assert_true(txlog_head(b->log)->oldest >= 100);
+    make_record(&expected, 100, 5000, 0);
+    assert_int_equal(kept.bytes.n, expected.n);
+    assert_memory_equal(kept.bytes.p, expected.p, expected.n);
+    txlog_record_free(&kept);
+    txlog_record_free(&kept);
+}
+
 static void a_file_of_another_size_is_damage(void **state)
 {
     struct bench *b = *state;
@@ -750,6 +775,7 @@ int main(void)
         LIVE(a_reader_sees_one_moment),
         LIVE(the_window_moves),
         LIVE(what_was_trimmed_since_a_reader_began),
+        LIVE(what_is_kept_outlives_reader_and_trimming),
         LIVE(the_newest_stays_whatever_its_size),
         LIVE(the_file_does_not_grow_for_ever),
         LIVE(the_map_grows),
