@@ -168,6 +168,11 @@ struct txn_cursor txn_changes(struct str bytes)
     return (struct txn_cursor){bytes.p + TXN_HEAD, bytes.p + bytes.n};
 }
 
+struct txn_cursor txn_changes_from(struct str bytes, size_t place)
+{
+    return (struct txn_cursor){bytes.p + place, bytes.p + bytes.n};
+}
+
 static bool take(const char **p, const char *end, size_t n, const char **out)
 {
     if ((size_t)(end - *p) < n) {

@@ -85,8 +85,21 @@ struct txn_cursor {
 };
 
 struct txn_cursor txn_changes(struct str bytes); /* after txn_read_head() */
+/* From the change that begins so many bytes into the transaction, as txn_place() gave it. */
+struct txn_cursor txn_changes_from(struct str bytes, size_t place);
+/* Where the next change begins. */
+static inline size_t txn_place(const struct txn_cursor *c, struct str bytes)
+{
+    return (size_t)(c->p - bytes.p);
+}
 /* 1: *out is the next change. 0: there is none. -1: as txn_read_head(). */
 MUST_USE int txn_next(struct txn_cursor *c, struct change *out, struct err *err);
+
+/* Some of a transaction's changes, by where they begin, ascending. */
+struct txn_part {
+    const size_t *places;
+    size_t n;
+};
 
 /* Goes through all of it; the head need not be written yet. -1: as txn_read_head(). */
 MUST_USE int txn_summarize(struct str bytes, struct txn_summary *out_summary, struct err *err);

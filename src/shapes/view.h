@@ -109,6 +109,12 @@ struct view_ops {
 MUST_USE int view_apply(struct view *v, struct str txn, const struct txn_summary *summary,
                         const struct relations *relations, struct arena *a, struct view_ops *out_ops,
                         struct err *err);
+/* The same from a part of the changes. Of a table whose rows are decided by the row alone: all those of rows
+ * that are in the view before or after the change, and every later one of such a row or its key; of other
+ * tables: all. */
+MUST_USE int view_apply_part(struct view *v, struct str txn, const struct txn_part *part,
+                             const struct txn_summary *summary, const struct relations *relations,
+                             struct arena *a, struct view_ops *out_ops, struct err *err);
 
 /* Rows of a layer to be read. */
 struct view_need {

@@ -258,19 +258,9 @@ static bool is_settled(const struct view *v, const struct vtable *t)
     return true;
 }
 
-static int gather(struct view *v, struct str txn, const struct txn_summary *summary,
-                  const struct relations *relations, struct err *err)
+static int gather_all(struct view *v, struct txn_cursor c, const struct relations *relations, struct err *err)
 {
-    struct txn_head head;
     struct change change;
-    if (txn_read_head(txn, &head, err) < 0 || note_tables(v, summary, relations, err) < 0) {
-        return -1;
-    }
-    for (uint32_t i = 0; i < v->n_tables; i++) {
-        v->tables[i].settled = is_settled(v, &v->tables[i]);
-    }
-    v->alone = head.changes == 1;
-    struct txn_cursor c = txn_changes(txn);
     for (;;) {
         int rc = txn_next(&c, &change, err);
         if (rc <= 0) {
@@ -281,6 +271,40 @@ static int gather(struct view *v, struct str txn, const struct txn_summary *summ
             return rc;
         }
     }
+}
+
+static int gather_part(struct view *v, struct str txn, const struct txn_part *part,
+                       const struct relations *relations, struct err *err)
+{
+    struct change change;
+    for (uint32_t i = 0; i < v->n_tables; i++) {
+        v->tables[i].unnoted = true;
+    }
+    for (size_t i = 0; i < part->n; i++) {
+        struct txn_cursor c = txn_changes_from(txn, part->places[i]);
+        int rc = txn_next(&c, &change, err);
+        assert(rc != 0);
+        rc = rc < 0 ? rc : gather_change(v, &change, relations, err);
+        if (rc != VIEW_DONE) {
+            return rc;
+        }
+    }
+    return VIEW_DONE;
+}
+
+/* part NULL: all. */
+static int gather(struct view *v, struct str txn, const struct txn_part *part,
+                  const struct txn_summary *summary, const struct relations *relations, struct err *err)
+{
+    struct txn_head head;
+    if (txn_read_head(txn, &head, err) < 0 || note_tables(v, summary, relations, err) < 0) {
+        return -1;
+    }
+    for (uint32_t i = 0; i < v->n_tables; i++) {
+        v->tables[i].settled = is_settled(v, &v->tables[i]);
+    }
+    v->alone = head.changes == 1;
+    return part ? gather_part(v, txn, part, relations, err) : gather_all(v, txn_changes(txn), relations, err);
 }
 
 /* --- changed rows in their layers --- */
@@ -705,12 +729,13 @@ static void own_values(struct view *v)
     }
 }
 
-int view_apply(struct view *v, struct str txn, const struct txn_summary *summary,
-               const struct relations *relations, struct arena *a, struct view_ops *out_ops, struct err *err)
+static int apply(struct view *v, struct str txn, const struct txn_part *part,
+                 const struct txn_summary *summary, const struct relations *relations, struct arena *a,
+                 struct view_ops *out_ops, struct err *err)
 {
     assert(v->work == WORK_NONE);
     begin_work(v, a);
-    int rc = gather(v, txn, summary, relations, err);
+    int rc = gather(v, txn, part, summary, relations, err);
     if (rc == VIEW_RESYNC) { /* nothing has been moved */
         view_end_work(v);
     }
@@ -729,4 +754,17 @@ int view_apply(struct view *v, struct str txn, const struct txn_summary *summary
         return VIEW_NEEDS;
     }
     return view_finish(v, out_ops, err);
+}
+
+int view_apply(struct view *v, struct str txn, const struct txn_summary *summary,
+               const struct relations *relations, struct arena *a, struct view_ops *out_ops, struct err *err)
+{
+    return apply(v, txn, NULL, summary, relations, a, out_ops, err);
+}
+
+int view_apply_part(struct view *v, struct str txn, const struct txn_part *part,
+                    const struct txn_summary *summary, const struct relations *relations, struct arena *a,
+                    struct view_ops *out_ops, struct err *err)
+{
+    return apply(v, txn, part, summary, relations, a, out_ops, err);
 }
