@@ -28,6 +28,7 @@ DEVICES, WRITERS, REST_EVERY, USERS = 5, 4, 120, ("ann", "bob")
 
 SCHEMA = """
 CREATE TABLE beacon (id int4 PRIMARY KEY, n int4);
+CREATE TABLE ballast (id int4 PRIMARY KEY, filler text);
 CREATE TABLE folders (id int4 PRIMARY KEY, parent_id int4 REFERENCES folders ON DELETE CASCADE ON UPDATE CASCADE, name text, rank int4);
 CREATE TABLE docs (tenant int4, nr int4, folder_id int4 REFERENCES folders ON DELETE CASCADE ON UPDATE CASCADE, title text, size int4,
                    done bool, electric_user_id text, PRIMARY KEY (tenant, nr));
@@ -52,7 +53,7 @@ class Writes:
     """Random SQL: statements, transactions."""
 
     def __init__(self, rng, schema):
-        self.rng, self.schema = rng, schema
+        self.rng, self.schema, self.ballast = rng, schema, 0
 
     def literal(self, kind):
         if self.rng.random() < 0.15:
@@ -137,6 +138,12 @@ class Writes:
             parts[self.rng.randrange(len(parts)):0] = ["SAVEPOINT s", *inner, end]
         return "; ".join(parts)
 
+    def heavy(self):
+        """With a row that nobody sees, so long that the transaction is not followed on the loop (LIMIT_SYNC_INLINE)."""
+        self.ballast += 1
+        weight = f"INSERT INTO ballast VALUES ({self.ballast}, repeat('x', 300000))"
+        return self.rng.choice([f"{weight}; {self.statements()}", f"{self.statements()}; {weight}"])
+
     def large(self):
         """More than logical_decoding_work_mem: PostgreSQL sends it before it has ended."""
         fill = "INSERT INTO notes (id, about, body) SELECT i, (SELECT min(id) FROM folders), repeat('x', 200) FROM generate_series(1000, 1600) i ON CONFLICT DO NOTHING"
@@ -207,7 +214,7 @@ class World:
         self.cluster.start()
         self.database = self.cluster.create_database()
         self.busbar = Busbar(self.cluster.url(self.database), dbname=self.database, LOG_LEVEL="info").start()
-        names = [name for name in self.schema]
+        names = [*self.schema, "ballast"]
         with self.busbar.wire() as wire:
             wire.query(SCHEMA + "; ".join(f"ALTER TABLE {name} ENABLE ELECTRIC" for name in names)).ok()
         self.connect_writers()
@@ -258,6 +265,9 @@ class World:
                 writer[0].execute("COMMIT")
                 writer[1] = False
 
+    def write_heavy(self):
+        self.write(self.writes.heavy)
+
     def write_much(self):
         self.write(self.writes.large)
 
@@ -305,8 +315,11 @@ class World:
             return
         self.finish_writes()
         name = f"c{self.step}"
+        narrow = [t for t in self.schema.values() if len(t.columns) < 12 and t.name != "beacon"]
         if self.rng.random() < 0.6 or len(self.schema) > 6:
-            table = self.rng.choice([t for t in self.schema.values() if len(t.columns) < 12 and t.name != "beacon"])
+            if not narrow:
+                return
+            table = self.rng.choice(narrow)
             kind = self.rng.choice(["text", "int4", "bool", "float8"])
             sql = f"ALTER TABLE {table.name} ADD COLUMN {name} {kind}"
             table.columns[name] = kind
@@ -370,7 +383,7 @@ class World:
                                                f"{[str(s) for shapes in d.shapes.values() for s in shapes]}:\n  "
                                                + "\n  ".join((lines or ["has not caught up"])[:20]) for d, lines in must.items()))
 
-    STEPS = {"write": 1000, "write_much": 5, "truncate": 3, "subscribe": 25, "unsubscribe": 18, "leave": 20, "come": 40, "pause": 6, "replace_device": 2,
+    STEPS = {"write": 1000, "write_heavy": 50, "write_much": 5, "truncate": 3, "subscribe": 25, "unsubscribe": 18, "leave": 20, "come": 40, "pause": 6, "replace_device": 2,
              "migrate": 4, "restart_busbar": 3, "restart_postgres": 1.5}
 
     def run(self):

@@ -39,7 +39,8 @@ enum {
     LIMIT_SYNC_VISIBLE =
         512 * 1024 * 1024, /* what clients see of one transaction, and our notes on it: with more they load
                               their data anew, which takes little memory whatever its size */
-    LIMIT_SYNC_QUEUE = 100000,   /* transactions that wait for a client's acknowledgements */
-    LIMIT_READ_CONNECTIONS = 16, /* to PostgreSQL for rows, with those that wait for clients */
-    LIMIT_SHAPE_DEPTH = 100,     /* tables inside each other in a request */
+    LIMIT_SYNC_INLINE = 256 * 1024, /* bytes of a transaction that views follow on the loop */
+    LIMIT_SYNC_QUEUE = 100000,      /* transactions that wait for a client's acknowledgements */
+    LIMIT_READ_CONNECTIONS = 16,    /* to PostgreSQL for rows, with those that wait for clients */
+    LIMIT_SHAPE_DEPTH = 100,        /* tables inside each other in a request */
 };

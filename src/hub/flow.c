@@ -33,6 +33,7 @@ struct flow {
     struct txn_head head;
     bool migrates;
     struct supply supply;
+    struct passage passage; /* by a large one */
 };
 
 /* While it is live it is told of what may concern it. */
@@ -81,7 +82,7 @@ static void unlink_client(struct client *c)
 void flow_remove(struct flow *s, struct client *c)
 {
     unlink_client(c);
-    if (!s->clients) {
+    if (!s->clients && s->state != FLOW_APART) {
         set_state(s, FLOW_CATCHING_UP);
     }
     run_soon(s); /* which frees it when nobody is left */
@@ -173,13 +174,19 @@ static bool finish_apply(struct flow *s)
     return conclude(s, outcome, &ops, &err);
 }
 
+/* It waited, and now goes on behind the others. */
+static void catch_up(struct flow *s)
+{
+    set_state(s, FLOW_CATCHING_UP);
+    tell_clients(s);
+    run_soon(s);
+}
+
 static void on_rows(void *ctx)
 {
     struct flow *s = ctx;
     if (finish_apply(s)) {
-        set_state(s, FLOW_CATCHING_UP);
-        tell_clients(s);
-        run_soon(s);
+        catch_up(s);
     }
 }
 
@@ -248,6 +255,80 @@ void flow_take(struct flow *s, const struct txn_head *head, struct str record, c
     }
 }
 
+void flow_stay_behind(struct flow *s, const struct txn_facts *facts)
+{
+    if (s->state == FLOW_LIVE && s->clients && flow_concerned(s, facts)) {
+        s->position = s->hub->position;
+        set_state(s, FLOW_CATCHING_UP);
+        run_soon(s);
+    }
+}
+
+/* --- large transactions --- */
+
+static struct flow *flow_of(struct passage *p)
+{
+    return CONTAINER_OF(p, struct flow, passage);
+}
+
+/* False, and gone: nobody follows it any more. */
+static bool is_followed(struct flow *s)
+{
+    if (!s->clients) {
+        flow_free(s);
+        return false;
+    }
+    return true;
+}
+
+static bool begin_passage(struct passage *p, const struct txn_head *head, const struct txn_facts *facts)
+{
+    struct flow *s = flow_of(p);
+    if (!is_followed(s)) {
+        return false;
+    }
+    s->head = *head;
+    s->migrates = facts->migrates;
+    if (s->migrates && !migrate(s)) {
+        set_state(s, FLOW_CATCHING_UP);
+        lose_clients(s, true, "the schema has changed under a subscription");
+        return false;
+    }
+    return true;
+}
+
+static void end_passage(struct passage *p, const struct txn_head *head, int outcome,
+                        const struct view_ops *ops, const struct err *err)
+{
+    struct flow *s = flow_of(p);
+    if (!is_followed(s)) {
+        return;
+    }
+    set_state(s, FLOW_CATCHING_UP);
+    if (outcome == ASIDE_AGAIN) {
+        run_soon(s);
+    } else if (outcome == ASIDE_PASSED) {
+        s->position = head->end_lsn;
+        catch_up(s);
+    } else if (outcome == VIEW_NEEDS ? meet_needs(s) : conclude(s, outcome, ops, err)) {
+        catch_up(s);
+    }
+}
+
+static void go_apart(struct flow *s, lsn_t lsn)
+{
+    supply_forget(&s->supply); /* it would have to look at the transaction too */
+    set_state(s, FLOW_APART);
+    s->passage = (struct passage){.lsn = lsn,
+                                  .begin = begin_passage,
+                                  .end = end_passage,
+                                  .view = s->view,
+                                  .forest = s->plan->forest,
+                                  .user = str_c(s->user),
+                                  .arena = &s->arena};
+    aside_enter(s->hub->aside, &s->passage);
+}
+
 /* --- catching up --- */
 
 static int take_past(void *ctx, lsn_t lsn, struct str record, struct err *err)
@@ -255,6 +336,10 @@ static int take_past(void *ctx, lsn_t lsn, struct str record, struct err *err)
     struct flow *s = ctx;
     struct txn_head head;
     struct txn_summary summary;
+    if (record.n > LIMIT_SYNC_INLINE) {
+        go_apart(s, lsn);
+        return 0;
+    }
     if (txn_read_head(record, &head, err) < 0 || txn_summarize(record, &summary, err) < 0) {
         return -1;
     }
@@ -290,7 +375,7 @@ static void run(void *ctx)
     struct flow *s = ctx;
     struct err err;
     s->running = false;
-    if (!s->clients) {
+    if (!s->clients && s->state != FLOW_APART) {
         flow_free(s);
         return;
     }
@@ -400,7 +485,7 @@ struct flow *flow_next(const struct flow *s)
 
 bool flow_at_rest(const struct flow *s)
 {
-    return s->state != FLOW_READING;
+    return s->state == FLOW_CATCHING_UP || s->state == FLOW_LIVE;
 }
 
 struct view *flow_take_view(struct flow *s, struct client *c)

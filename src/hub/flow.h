@@ -3,6 +3,7 @@
  * A view at a position, and the clients that follow it (docs/adr/0014-sync-state.md).
  *
  *   CATCHING_UP   reads what came after its position, some at a time, as fast as its clients take it
+ *   APART         stands before a large transaction, which is followed elsewhere (hub/aside.h)
  *   READING       stands at a transaction that needs rows: nothing goes on before they are there
  *   LIVE          at the hub's position: takes each transaction as it comes
  *
@@ -17,7 +18,7 @@ struct client;
 struct hub;
 struct flow;
 
-enum flow_state { FLOW_CATCHING_UP, FLOW_READING, FLOW_LIVE };
+enum flow_state { FLOW_CATCHING_UP, FLOW_APART, FLOW_READING, FLOW_LIVE };
 
 /* Takes over plan and view, which stand at `position`. Without clients it is gone at the end of the turn. */
 struct flow *flow_new(struct hub *hub, struct plan *plan, struct view *view, struct str user, lsn_t position);
@@ -48,6 +49,8 @@ struct txn_facts {
 bool flow_concerned(const struct flow *s, const struct txn_facts *facts);
 /* A live flow takes the next transaction. */
 void flow_take(struct flow *s, const struct txn_head *head, struct str record, const struct txn_facts *facts);
+/* A live flow does not take the next transaction, if it may concern it, but catches up with it. */
+void flow_stay_behind(struct flow *s, const struct txn_facts *facts);
 /* False: it was marked in this turn already. Turns count from 1. */
 bool flow_mark(struct flow *s, uint64_t turn);
 struct str flow_key(const struct flow *s);

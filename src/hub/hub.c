@@ -5,6 +5,7 @@
  */
 #include "hub/hub_impl.h"
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/loop.h"
@@ -69,8 +70,9 @@ static void set_position(struct hub *hub, lsn_t position)
     hub->past.until = position;
 }
 
-static void mark(void *ctx, void *target)
+static void mark(void *ctx, void *target, enum route_how how)
 {
+    (void)how;
     struct hub *hub = ctx;
     if (!flow_mark(target, hub->turn)) {
         return;
@@ -85,7 +87,7 @@ static void mark(void *ctx, void *target)
 static void mark_all(struct hub *hub)
 {
     for (struct flow *s = hub->flows; s; s = flow_next(s)) {
-        mark(hub, s);
+        mark(hub, s, ROUTE_TABLE);
     }
 }
 
@@ -99,12 +101,12 @@ static bool may_concern_somebody(const struct hub *hub, const struct txn_summary
     return found;
 }
 
-static void hand_on(struct hub *hub, struct txn *t, const struct txn_facts *facts)
+/* To all that it may concern. */
+static void hand_on_small(struct hub *hub, const struct txn *t, const struct txn_facts *facts)
 {
     struct err err;
     hub->turn++;
     hub->marked_n = 0;
-    recent_add(hub->recent, t);
     if (facts->migrates ||
         (may_concern_somebody(hub, facts->summary) &&
          routes_follow(hub->routes, txn_bytes(t), &hub->past.relations, mark, hub, &err) < 0)) {
@@ -112,6 +114,24 @@ static void hand_on(struct hub *hub, struct txn *t, const struct txn_facts *fact
     }
     for (size_t i = 0; i < hub->marked_n; i++) {
         flow_take(hub->marked[i], txn_head(t), txn_bytes(t), facts);
+    }
+}
+
+/* Whom it may concern takes it from the past, and stays behind until it has. */
+static void hand_on_large(struct hub *hub, const struct txn_facts *facts)
+{
+    for (struct flow *s = hub->flows; s; s = flow_next(s)) {
+        flow_stay_behind(s, facts);
+    }
+}
+
+static void hand_on(struct hub *hub, struct txn *t, const struct txn_facts *facts)
+{
+    recent_add(hub->recent, t);
+    if (txn_bytes(t).n > LIMIT_SYNC_INLINE) {
+        hand_on_large(hub, facts);
+    } else {
+        hand_on_small(hub, t, facts);
     }
     set_position(hub, txn_head(t)->end_lsn);
     if (facts->summary->messages) {
@@ -337,6 +357,7 @@ struct hub *hub_new(struct loop *loop, const struct hub_options *options)
     hub->options = *options;
     hub->recent = recent_new();
     hub->past.recent = hub->recent;
+    hub->aside = aside_new(loop, &hub->past);
     hub->versions = versions_new();
     hub->encoder = encoder_new();
     hub->routes = routes_new();
@@ -367,6 +388,7 @@ void hub_free(struct hub *hub)
         return;
     }
     close_clients(hub, SYNC_END_STOPPING);
+    aside_free(hub->aside);
     while (hub->flows) {
         flow_free(hub->flows);
     }

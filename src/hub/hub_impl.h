@@ -2,6 +2,7 @@
 /* What the files of this folder know of each other. */
 #pragma once
 
+#include "hub/aside.h"
 #include "hub/client.h"
 #include "hub/flow.h"
 #include "hub/hub.h"
@@ -20,6 +21,7 @@ struct hub {
     char trouble[600]; /* why nothing comes; "" */
     struct past past;
     struct recent *recent; /* the past's */
+    struct aside *aside;   /* where large transactions are followed */
     struct versions *versions;
     struct marker *marker;
     struct reads *reads;

@@ -42,3 +42,40 @@ int past_walk(const struct past *p, lsn_t after, past_fn fn, void *ctx, struct e
     }
     return rc;
 }
+
+static int keep_of_log(const struct past *p, lsn_t lsn, struct kept *out, struct err *err)
+{
+    struct txlog_reader reader;
+    lsn_t found_lsn;
+    struct str record;
+    if (txlog_read_begin(p->log, &reader, err) < 0) {
+        return -1;
+    }
+    int found = txlog_next(&reader, lsn - 1, &found_lsn, &record, err);
+    bool there = found == 1 && found_lsn == lsn;
+    if (there) {
+        out->record = txlog_keep(&reader, record);
+        out->bytes = out->record.bytes;
+    }
+    txlog_read_end(&reader);
+    return there ? PAST_STOPPED : found < 0 ? -1 : PAST_GONE;
+}
+
+int past_keep(const struct past *p, lsn_t lsn, struct kept *out, struct err *err)
+{
+    struct txn *t = recent_next(p->recent, lsn - 1);
+    *out = (struct kept){0};
+    if (t && txn_head(t)->end_lsn == lsn) {
+        out->txn = txn_ref(t);
+        out->bytes = txn_bytes(t);
+        return PAST_STOPPED;
+    }
+    return keep_of_log(p, lsn, out, err);
+}
+
+void kept_release(struct kept *k)
+{
+    txn_unref(k->txn);
+    txlog_record_free(&k->record);
+    *k = (struct kept){0};
+}

@@ -25,3 +25,13 @@ enum past_outcome {
 /* Calls fn with each transaction after a position. An enum past_outcome; -1: fn failed, or the log did.
  * Blocks for as long as that takes: fn says when it is enough. */
 MUST_USE int past_walk(const struct past *p, lsn_t after, past_fn fn, void *ctx, struct err *err);
+
+/* A transaction that stays for whoever reads it, on any thread. */
+struct kept {
+    struct str bytes;
+    struct txn *txn; /* whose they are; NULL: the log's */
+    struct txlog_record record;
+};
+/* The transaction at a position. PAST_STOPPED: *out is there; PAST_GONE; -1: as past_walk(). */
+MUST_USE int past_keep(const struct past *p, lsn_t lsn, struct kept *out, struct err *err);
+void kept_release(struct kept *k); /* may run twice, and on a zeroed one */

@@ -36,14 +36,27 @@ struct table_routes {
     struct keyed keyed;
     struct by_column *columns;
     struct route *all;
+    struct key_name *primary_key;
     char key[];
+};
+
+struct key_name {
+    struct key_name *next;
+    char name[];
 };
 
 struct routes {
     struct key_seed seed;
     struct keytable tables;
-    struct value values[RELATION_MAX_COLUMNS]; /* of the row being looked at */
     struct buf key;
+
+    /* The change being followed. */
+    const struct table_routes *table; /* NULL: nobody goes by its values */
+    const struct relation *relation;
+    struct row_values {
+        uint32_t n; /* 0: there is no such row */
+        struct value values[RELATION_MAX_COLUMNS];
+    } rows[2];
 };
 
 struct routes *routes_new(void)
@@ -85,6 +98,11 @@ static void free_table(struct keyed *k)
         each_entry(&c->places, free_place);
         free(c);
     }
+    while (t->primary_key) {
+        struct key_name *name = t->primary_key;
+        t->primary_key = name->next;
+        free(name);
+    }
     free(t);
 }
 
@@ -114,6 +132,14 @@ static struct table_routes *find_table(struct routes *rs, struct str schema, str
     return (struct table_routes *)keytable_find(&rs->tables, key, key_hash(rs->seed, key));
 }
 
+static void add_name(struct key_name **list, struct str name)
+{
+    struct key_name *added = mem_zalloc(sizeof *added + name.n + 1);
+    memcpy(added->name, name.p, name.n);
+    added->next = *list;
+    *list = added;
+}
+
 static struct table_routes *make_table(struct routes *rs, const struct table *table)
 {
     struct table_routes *t = find_table(rs, table->schema, table->name);
@@ -124,6 +150,9 @@ static struct table_routes *make_table(struct routes *rs, const struct table *ta
         t->keyed.n = (uint32_t)key.n & 0x7fffffff;
         memcpy(t->key, key.p, key.n);
         keytable_add(&rs->tables, &t->keyed);
+        for (size_t i = 0; i < table->primary_key.columns.n; i++) {
+            add_name(&t->primary_key, table->primary_key.columns.items[i]);
+        }
     }
     return t;
 }
@@ -278,33 +307,54 @@ bool routes_have(struct routes *rs, const struct relation *r)
     return find_table(rs, r->schema, r->name) != NULL;
 }
 
-static void tell(const struct route *r, route_fn fn, void *ctx)
+static void tell(const struct route *r, enum route_how how, route_fn fn, void *ctx)
 {
     while (r) {
         const struct route *next = r->next; /* fn may free this one */
-        fn(ctx, r->target);
+        fn(ctx, r->target, how);
         r = next;
     }
 }
 
-static int follow_row(struct routes *rs, const struct table_routes *t, const struct relation *relation,
-                      const struct tuple *row, route_fn fn, void *ctx, struct err *err)
+static bool same_value(struct value a, struct value b)
 {
-    if (row->columns == 0 || row->columns > RELATION_MAX_COLUMNS) {
-        return 0;
-    }
-    if (tuple_values(row, rs->values, err) < 0) {
-        return -1;
-    }
-    for (const struct by_column *c = t->columns; c; c = c->next) {
-        int i = relation_column(relation, str_c(c->name));
-        struct value v = i >= 0 && (uint32_t)i < row->columns ? rs->values[i] : (struct value){NULL, 0};
-        const struct place *p = find_place(rs, c, v);
-        if (p) {
-            tell(p->routes, fn, ctx);
+    return !a.p == !b.p && a.n == b.n && (!a.p || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static struct value value_of(const struct routes *rs, enum route_row which, int column)
+{
+    const struct row_values *row = &rs->rows[which];
+    return column >= 0 && (uint32_t)column < row->n ? row->values[column] : (struct value){NULL, 0};
+}
+
+static bool has_same_key(const struct routes *rs)
+{
+    for (const struct key_name *name = rs->table->primary_key; name; name = name->next) {
+        int i = relation_column(rs->relation, str_c(name->name));
+        if (!same_value(value_of(rs, ROUTE_OLD, i), value_of(rs, ROUTE_NEW, i))) {
+            return false;
         }
     }
-    return 0;
+    return true;
+}
+
+static void follow_column(struct routes *rs, const struct by_column *c, route_fn fn, void *ctx)
+{
+    int i = relation_column(rs->relation, str_c(c->name));
+    struct value old = value_of(rs, ROUTE_OLD, i), new = value_of(rs, ROUTE_NEW, i);
+    bool was = rs->rows[ROUTE_OLD].n > 0, is = rs->rows[ROUTE_NEW].n > 0;
+    bool same = was && is && same_value(old, new);
+    const struct place *from = was ? find_place(rs, c, old) : NULL;
+    const struct place *to = is && !same ? find_place(rs, c, new) : NULL;
+    if (from) {
+        tell(from->routes, ROUTE_ROW, fn, ctx);
+    }
+    if (to) {
+        tell(to->routes, ROUTE_ROW, fn, ctx);
+    }
+    if (from && !(same && has_same_key(rs))) {
+        tell(from->routes, ROUTE_LEFT, fn, ctx);
+    }
 }
 
 static void tell_everyone(const struct table_routes *t, route_fn fn, void *ctx)
@@ -312,21 +362,30 @@ static void tell_everyone(const struct table_routes *t, route_fn fn, void *ctx)
     for (const struct by_column *c = t->columns; c; c = c->next) {
         for (size_t i = 0; i < c->places.cap; i++) {
             for (const struct keyed *k = c->places.slots[i]; k; k = k->next) {
-                tell(((const struct place *)k)->routes, fn, ctx);
+                tell(((const struct place *)k)->routes, ROUTE_TABLE, fn, ctx);
             }
         }
     }
 }
 
-static int follow_change(struct routes *rs, const struct change *change, const struct relations *relations,
+static int read_row(struct routes *rs, enum route_row which, const struct tuple *tuple, struct err *err)
+{
+    struct row_values *row = &rs->rows[which];
+    row->n = tuple->columns <= RELATION_MAX_COLUMNS ? tuple->columns : 0;
+    return row->n > 0 ? tuple_values(tuple, row->values, err) : 0;
+}
+
+int routes_follow_change(struct routes *rs, const struct change *change, const struct relations *relations,
                          route_fn fn, void *ctx, struct err *err)
 {
-    const struct relation *r = relations_get(relations, change->relation);
+    bool is_row = change->kind != CHANGE_MESSAGE;
+    const struct relation *r = is_row ? relations_get(relations, change->relation) : NULL;
     const struct table_routes *t = r ? find_table(rs, r->schema, r->name) : NULL;
+    rs->table = NULL;
     if (!t) {
         return 0;
     }
-    tell(t->all, fn, ctx);
+    tell(t->all, ROUTE_TABLE, fn, ctx);
     bool lacks_old = (change->kind == CHANGE_UPDATE || change->kind == CHANGE_DELETE) && !change->old.columns;
     if (change->kind == CHANGE_TRUNCATE || lacks_old) {
         tell_everyone(t, fn, ctx);
@@ -334,10 +393,15 @@ static int follow_change(struct routes *rs, const struct change *change, const s
     if (!t->columns) {
         return 0;
     }
-    return follow_row(rs, t, r, &change->old, fn, ctx, err) < 0 ||
-                   follow_row(rs, t, r, &change->new, fn, ctx, err) < 0
-               ? -1
-               : 0;
+    if (read_row(rs, ROUTE_OLD, &change->old, err) < 0 || read_row(rs, ROUTE_NEW, &change->new, err) < 0) {
+        return -1;
+    }
+    rs->table = t;
+    rs->relation = r;
+    for (const struct by_column *c = t->columns; c; c = c->next) {
+        follow_column(rs, c, fn, ctx);
+    }
+    return 0;
 }
 
 int routes_follow(struct routes *rs, struct str record, const struct relations *relations, route_fn fn,
@@ -347,9 +411,24 @@ int routes_follow(struct routes *rs, struct str record, const struct relations *
     struct change change;
     int rc;
     while ((rc = txn_next(&cursor, &change, err)) == 1) {
-        if (change.kind != CHANGE_MESSAGE && follow_change(rs, &change, relations, fn, ctx, err) < 0) {
+        if (routes_follow_change(rs, &change, relations, fn, ctx, err) < 0) {
             return -1;
         }
     }
     return rc;
+}
+
+bool routes_row_hash(struct routes *rs, enum route_row which, uint32_t *out_hash)
+{
+    static const uint32_t first;
+    if (!rs->table || rs->rows[which].n == 0) {
+        return false;
+    }
+    buf_reset(&rs->key);
+    for (const struct key_name *name = rs->table->primary_key; name; name = name->next) {
+        struct value v = value_of(rs, which, relation_column(rs->relation, str_c(name->name)));
+        key_put(&rs->key, &v, &first, 1);
+    }
+    *out_hash = key_hash(rs->seed, buf_str(&rs->key)) ^ rs->table->keyed.hash;
+    return true;
 }

@@ -56,8 +56,9 @@ static struct route *route(struct bench *b, const char *table, const char *where
 }
 
 /* Letters in alphabetical order: who is told first is chance. */
-static void on_target(void *ctx, void *target)
+static void on_target(void *ctx, void *target, enum route_how how)
 {
+    (void)how;
     struct bench *b = ctx;
     char name = *(const char *)target, *at = b->told;
     while (*at && *at < name) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/supply.h"
 
+#include "base/limits.h"
 #include "hub/hub_impl.h"
 #include "net/loop.h"
 
@@ -78,6 +79,9 @@ static void start_read(struct supply *s);
 static int see(void *ctx, lsn_t lsn, struct str record, struct err *err)
 {
     struct supply *s = ctx;
+    if (record.n > LIMIT_SYNC_INLINE) {
+        return 0; /* what is behind it is looked at when the view is there */
+    }
     if (ahead_see(s->ahead, record, &s->hub->past.relations, err) < 0) {
         return -1;
     }
