@@ -23,10 +23,10 @@ struct flow {
     lsn_t position;
     enum flow_state state;
     struct client *clients;
-    bool running;               /* run() is posted */
-    struct route *route;        /* when live */
-    uint64_t marked;            /* the last turn of the hub's that it was marked in */
-    size_t transactions, bytes; /* of this turn */
+    struct flow *next_ready, **prev_ready; /* prev NULL: it is not among those that shall run */
+    struct route *route;                   /* when live */
+    uint64_t marked;                       /* the last turn of the hub's that it was marked in */
+    size_t transactions, bytes;            /* of this turn */
 
     /* The transaction being applied. */
     struct arena arena;
@@ -46,13 +46,37 @@ static void set_state(struct flow *s, enum flow_state state)
     }
 }
 
-static void run(void *ctx);
+static void run_some(void *ctx);
+
+static void run_some_soon(struct hub *hub)
+{
+    if (!hub->ready_flows.posted) {
+        hub->ready_flows.posted = true;
+        loop_post(hub->loop, run_some, hub);
+    }
+}
 
 static void run_soon(struct flow *s)
 {
-    if (!s->running) {
-        s->running = true;
-        loop_post(s->hub->loop, run, s);
+    struct ready_flows *ready = &s->hub->ready_flows;
+    if (s->prev_ready) {
+        return;
+    }
+    ready->end = ready->first ? ready->end : &ready->first;
+    s->next_ready = NULL;
+    s->prev_ready = ready->end;
+    *ready->end = s;
+    ready->end = &s->next_ready;
+    run_some_soon(s->hub);
+}
+
+static void run_not(struct flow *s)
+{
+    if (s->prev_ready) {
+        struct ready_flows *ready = &s->hub->ready_flows;
+        *s->prev_ready = s->next_ready;
+        *(s->next_ready ? &s->next_ready->prev_ready : &ready->end) = s->prev_ready;
+        s->prev_ready = NULL;
     }
 }
 
@@ -350,6 +374,7 @@ static int take_past(void *ctx, lsn_t lsn, struct str record, struct err *err)
         return 0;
     }
     s->bytes += record.n;
+    s->hub->turn_bytes += record.n;
     return ++s->transactions < TRANSACTIONS_A_TURN && s->bytes < BYTES_A_TURN && !waits_for_client(s);
 }
 
@@ -370,11 +395,9 @@ static void go_live(struct flow *s)
     flow_free(s);
 }
 
-static void run(void *ctx)
+static void run(struct flow *s)
 {
-    struct flow *s = ctx;
     struct err err;
-    s->running = false;
     if (!s->clients && s->state != FLOW_APART) {
         flow_free(s);
         return;
@@ -400,6 +423,23 @@ static void run(void *ctx)
     default:
         log_error(NULL, "sync: the log cannot be read: %s", err.msg);
         lose_clients(s, false, "the log cannot be read");
+    }
+}
+
+/* A turn is for all flows together: thousands may come back at once, and the loop has others to serve. */
+static void run_some(void *ctx)
+{
+    struct hub *hub = ctx;
+    struct ready_flows *ready = &hub->ready_flows;
+    ready->posted = false;
+    hub->turn_bytes = 0;
+    while (ready->first && hub->turn_bytes < BYTES_A_TURN) {
+        struct flow *s = ready->first;
+        run_not(s);
+        run(s);
+    }
+    if (ready->first) {
+        run_some_soon(hub);
     }
 }
 
@@ -440,7 +480,7 @@ void flow_free(struct flow *s)
     if (s->next) {
         s->next->prev = s->prev;
     }
-    loop_post_forget(s->hub->loop, s);
+    run_not(s);
     route_free(s->route);
     supply_forget(&s->supply);
     view_free(s->view);

@@ -392,6 +392,7 @@ void hub_free(struct hub *hub)
     while (hub->flows) {
         flow_free(hub->flows);
     }
+    loop_post_forget(hub->loop, hub);
     timer_free(hub->saver);
     timer_free(hub->settler);
     reads_free(hub->reads);

@@ -13,6 +13,12 @@
 #include "hub/routes.h"
 #include "hub/versions.h"
 
+/* Flows that have something to do, in the order in which they came to have it. */
+struct ready_flows {
+    struct flow *first, **end;
+    bool posted; /* they will run */
+};
+
 struct hub {
     struct loop *loop;
     struct hub_options options;
@@ -31,6 +37,8 @@ struct hub {
     struct txn **queue; /* come, but not yet handed on: queue[head], … */
     size_t queue_head, queue_n, queue_cap;
     struct flow *flows;
+    struct ready_flows ready_flows;
+    size_t turn_bytes; /* looked at by flows that catch up, in this turn of theirs */
     struct routes *routes;
     struct flow **marked; /* those that the transaction at hand may concern */
     size_t marked_n, marked_cap;
