@@ -268,6 +268,17 @@ def test_117_drain(entered, ledger):
     assert len(ledger.versions) == 1
 
 
+def test_117_the_time_to_drain_is_limited(entered):
+    """Who is in the middle of something is told, as over TCP, before the program ends."""
+    busbar = entered(BUSBAR_DRAIN_TIMEOUT="200ms")
+    with tunnelled(busbar) as busy:
+        busy.query("BEGIN").ok()
+        busbar.process.send_signal(signal.SIGTERM)
+        assert busy.read().fields["C"] == "57P01" and busy.socket.wait_closed() == (1000, "")
+        busy.socket.raw.close()
+    assert busbar.wait_exit() == 0
+
+
 # When it is not there.
 
 

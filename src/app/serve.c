@@ -37,7 +37,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { INSTALL_RETRY_MS = 2000, DOWN_AGAIN_MS = 60000, STOP_MS = 5000 };
+enum { INSTALL_RETRY_MS = 2000, DOWN_AGAIN_MS = 60000, STOP_MS = 5000, FAREWELL_MS = 1000 };
 
 struct serve {
     const struct serve_input *in;
@@ -61,6 +61,7 @@ struct serve {
     bool installed; /* the database has been prepared */
     char *secret;   /* what the proxy's sessions are known by, since then */
     bool draining;  /* the end has begun */
+    bool cut;       /* and the time for it is over */
     bool announced; /* ready was said once */
     bool suspect;   /* our own connection was lost; whether the database is, the next attempt will tell */
     char logged_down[sizeof((struct err *)0)->msg]; /* the last reason that was logged, and when */
@@ -266,14 +267,21 @@ static void on_sessions_drained(void *ctx)
     tunnels_await_none(sv->tunnels, on_drained, sv);
 }
 
+/* What is told to those in the middle of something has to get through tunnels, while the loop runs. */
 static void on_drain_timeout(void *ctx)
 {
     struct serve *sv = ctx;
     struct proxy_stats stats;
+    if (sv->cut) {
+        loop_stop(sv->loop);
+        return;
+    }
     proxy_read_stats(sv->proxy, &stats);
     log_warning(NULL, "stopping with %llu sessions in the middle of something: the time to drain is over",
                 (unsigned long long)stats.sessions);
-    loop_stop(sv->loop);
+    sv->cut = true;
+    proxy_cut(sv->proxy);
+    timer_start(sv->drain_timer, FAREWELL_MS);
 }
 
 /* Who is in a transaction may finish it. Whoever asks for /api/status is sent elsewhere. */

@@ -70,6 +70,11 @@ static void drain(void *ctx)
     worker_drain(ctx);
 }
 
+static void cut(void *ctx)
+{
+    worker_cut(ctx);
+}
+
 static void deinit(void *ctx)
 {
     worker_deinit(ctx);
@@ -315,6 +320,13 @@ void proxy_drain(struct proxy *p, void (*drained)(void *ctx), void *ctx)
     for (unsigned i = 0; i < p->workers; i++) {
         p->desks[i].worker.on_drained = on_worker_drained;
         loop_post(p->desks[i].worker.loop, drain, &p->desks[i].worker);
+    }
+}
+
+void proxy_cut(struct proxy *p)
+{
+    for (unsigned i = 0; i < p->workers; i++) {
+        loop_post(p->desks[i].worker.loop, cut, &p->desks[i].worker);
     }
 }
 

@@ -46,5 +46,7 @@ void proxy_read_stats(const struct proxy *p, struct proxy_stats *out);
 /* No new client is let in, sessions end as soon as they are at rest. drained is called when none is left,
  * never before this has returned. */
 void proxy_drain(struct proxy *p, void (*drained)(void *ctx), void *ctx);
+/* After proxy_drain(): the time is over, every session ends now; clients are told where that can be done. */
+void proxy_cut(struct proxy *p);
 /* Closes the listener and every session; clients are told where that can be done. Takes NULL. */
 void proxy_free(struct proxy *p);

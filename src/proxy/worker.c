@@ -80,12 +80,17 @@ void worker_conn_gone(struct worker *w)
     tell_if_drained(w);
 }
 
-void worker_deinit(struct worker *w)
+void worker_cut(struct worker *w)
 {
-    w->on_drained = NULL;
     while (w->conns) {
         conn_abort(w->conns);
     }
+}
+
+void worker_deinit(struct worker *w)
+{
+    w->on_drained = NULL;
+    worker_cut(w);
     timer_free(w->sweep);
     policy_unref(w->policy);
     w->policy = NULL;

@@ -71,7 +71,9 @@ void worker_set_policy(struct worker *w, struct policy *policy);
 /* Sessions at rest end now, the others when they come to rest; on_drained is called once when none is left.
  */
 void worker_drain(struct worker *w);
-/* Tells clients where that can be done, and closes everything. */
+/* Tells clients where that can be done, and closes their connections. */
+void worker_cut(struct worker *w);
+/* And everything else. */
 void worker_deinit(struct worker *w);
 
 /* A CancelRequest: the session is looked for in every worker, and elsewhere when the key is one that another
