@@ -234,8 +234,9 @@ static void start(void *ctx)
     struct aside *a = ctx;
     take_passages(a);
     make_routes(a);
-    if (past_keep(a->past, a->passages->lsn, &a->kept, &a->err) != PAST_STOPPED) {
-        end_all(a, ASIDE_AGAIN, &a->err);
+    int rc = past_keep(a->past, a->passages->lsn, &a->kept, &a->err);
+    if (rc != PAST_STOPPED) {
+        end_all(a, rc < 0 ? ASIDE_LOST : ASIDE_AGAIN, &a->err);
         return;
     }
     copy_relations(a);

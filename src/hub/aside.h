@@ -16,7 +16,8 @@ struct loop;
 struct txn_facts;
 
 enum aside_outcome {
-    ASIDE_AGAIN = -2, /* it could not be had: whoever reads the log himself will learn why */
+    ASIDE_LOST = -3,  /* the log cannot be read */
+    ASIDE_AGAIN = -2, /* it is gone: whoever goes on from where he is will meet that */
     ASIDE_PASSED = 0, /* it concerns the flow in nothing */
     /* or what view_apply() returned */
 };

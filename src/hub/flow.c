@@ -295,8 +295,8 @@ static struct flow *flow_of(struct passage *p)
     return CONTAINER_OF(p, struct flow, passage);
 }
 
-/* False, and gone: nobody follows it any more. */
-static bool is_followed(struct flow *s)
+/* False, and the flow is gone: its last client has left meanwhile. */
+static bool is_still_followed(struct flow *s)
 {
     if (!s->clients) {
         flow_free(s);
@@ -308,7 +308,7 @@ static bool is_followed(struct flow *s)
 static bool begin_passage(struct passage *p, const struct txn_head *head, const struct txn_facts *facts)
 {
     struct flow *s = flow_of(p);
-    if (!is_followed(s)) {
+    if (!is_still_followed(s)) {
         return false;
     }
     s->head = *head;
@@ -325,17 +325,26 @@ static void end_passage(struct passage *p, const struct txn_head *head, int outc
                         const struct view_ops *ops, const struct err *err)
 {
     struct flow *s = flow_of(p);
-    if (!is_followed(s)) {
+    if (!is_still_followed(s)) {
         return;
     }
     set_state(s, FLOW_CATCHING_UP);
-    if (outcome == ASIDE_AGAIN) {
+    switch (outcome) {
+    case ASIDE_LOST:
+        log_error(NULL, "sync: the log cannot be read: %s", err->msg);
+        lose_clients(s, false, "the log cannot be read");
+        return;
+    case ASIDE_AGAIN:
         run_soon(s);
-    } else if (outcome == ASIDE_PASSED) {
+        return;
+    case ASIDE_PASSED:
         s->position = head->end_lsn;
         catch_up(s);
-    } else if (outcome == VIEW_NEEDS ? meet_needs(s) : conclude(s, outcome, ops, err)) {
-        catch_up(s);
+        return;
+    default:
+        if (outcome == VIEW_NEEDS ? meet_needs(s) : conclude(s, outcome, ops, err)) {
+            catch_up(s);
+        }
     }
 }
 
