@@ -15,6 +15,7 @@ endif
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 SOAK_CASES ?= 20000
+CHECK_MINUTES ?= 14
 # Debian's Python has the test packages; another one on PATH need not.
 PYTHON ?= /usr/bin/python3
 
@@ -31,7 +32,7 @@ dev:
 
 check:
 	@tools/install-deps build run check fmt
-	@$(PYTHON) tools/check $(STEPS)
+	@$(PYTHON) tools/check --minutes $(CHECK_MINUTES) $(STEPS)
 
 bench:
 	@tools/install-deps build bench
@@ -48,7 +49,7 @@ fuzz:
 soak:
 	@tools/install-deps build run check
 	@BUSBAR_PROPERTY_CASES=$(SOAK_CASES) BUSBAR_SCHEMA_STEPS=20000 BUSBAR_SYNC_STEPS=100000 \
-		$(PYTHON) tools/check --no-deadline unit integration
+		$(PYTHON) tools/check --minutes 0 unit integration
 
 fmt:
 	@tools/install-deps fmt
