@@ -5,7 +5,7 @@
 #   make          build build/busbar                     make fmt      format the sources
 #   make dev      build and run it, nothing to set up    make fuzz     every fuzz target, FUZZ_SECONDS of CPU each
 #   make check    every test; STEPS="unit" for some      make soak     the tests with many more generated cases
-#   make install  to PREFIX, with DESTDIR                make bench    against peers and limits; half an hour
+#   make install  to PREFIX, with DESTDIR                make bench    against peers and limits; an hour
 #   make clean    remove what was built
 #
 # `make dev ARGS="--ephemeral"` hands arguments on; `make check` and `make dev` install missing Debian packages first.

@@ -45,11 +45,11 @@ def unprivileged():
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def run(*argv, **kwargs):
+def run(*argv, stderr=subprocess.PIPE, **kwargs):
     """Its standard output; the bench ends when it fails."""
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, **kwargs)
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False, **kwargs)
     if done.returncode != 0:
-        fail(f"{' '.join(argv)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        fail(f"{' '.join(argv)}\n{done.stdout[-2000:]}{(done.stderr or '')[-2000:]}")
     return done.stdout
 
 

@@ -17,33 +17,69 @@ NARROW_BYTES_A_ROW = 97  # of pgbench_accounts, about
 # --- pgbench ---
 
 
-def percentiles(prefix):
-    """p50 and p99 in µs of the transactions that pgbench logged; removes the log."""
-    latencies = []
+WARM_SECONDS = 2  # connections are made and backends fill their caches: 128 of them take more than one
+
+
+def figure(pattern, output, default=None):
+    found = re.search(pattern, output, re.M)
+    return float(found.group(1)) if found else default
+
+
+def steady_rate(output, count):
+    """Transactions a second after the warm-up. The progress that pgbench tells lacks its last second now and then, so
+    what the warm-up had is taken off the whole, which began with the connections."""
+    seconds = count / figure(r"^tps = ([0-9.]+)", output) + figure(r"^initial connection time = ([0-9.]+) ms", output, 0.0) / 1e3
+    told = 0.0
+    for line in re.finditer(r"^progress: ([0-9.]+) s, ([0-9.]+) tps", output, re.M):
+        now, tps = float(line.group(1)), float(line.group(2))
+        count -= tps * (now - told)
+        told = now
+        if told > WARM_SECONDS - 0.5:
+            return count / (seconds - told)
+    return fail(f"pgbench told nothing of its progress:\n{output}")
+
+
+def logged(prefix):
+    """When each transaction ended that pgbench logged, and what it took, in µs; removes the log."""
     for path in glob.glob(prefix + ".*"):
         with open(path, encoding="ascii") as log:
-            latencies += [int(line.split()[2]) for line in log]
+            for line in log:
+                _, _, latency, _, seconds, microseconds, *_ = line.split()
+                yield int(seconds) * 10**6 + int(microseconds), int(latency)
         os.remove(path)
-    latencies.sort()
+
+
+def percentiles(prefix, seconds):
+    """p50 and p99 in µs of the transactions of the last so many seconds."""
+    transactions = list(logged(prefix))
+    since = max((ended for ended, _ in transactions), default=0) - seconds * 10**6
+    latencies = sorted(latency for ended, latency in transactions if ended > since)
     if not latencies:
         return 0, 0
     return latencies[(len(latencies) - 1) // 2], latencies[(len(latencies) * 99 - 1) // 100]
 
 
 def pgbench(bench, way, mode, clients, *arguments):
-    """One run: its figures, and CPU seconds of the proxy's process for all of it."""
-    prefix = os.path.join(bench.stage.folder, "transactions")
+    """One run: its output, its transactions, and CPU seconds of the proxy's process for all of it."""
     threads = min(clients, os.cpu_count() or 1)
-    sampled = ("-l", f"--log-prefix={prefix}", f"--sampling-rate={1 if clients == 1 else 0.1}")
     cpu = Cpu(way)
-    out = bench.stage.run("pgbench", "-n", "-M", mode, "-c", str(clients), "-j", str(threads), *sampled, *arguments, way.url)
+    out = bench.stage.run("pgbench", "-n", "-M", mode, "-c", str(clients), "-j", str(threads), *arguments, way.url,
+                          stderr=subprocess.STDOUT)
     used = cpu.used()
-    count = int(re.search(r"actually processed: (\d+)", out).group(1))
+    count = int(figure(r"actually processed: (\d+)", out))
     if count == 0 or re.search(r"number of failed transactions: [1-9]", out):
         fail(f"pgbench through {way.name} failed:\n{out}")
-    p50, p99 = percentiles(prefix)
-    tps = float(re.search(r"^tps = ([0-9.]+)", out, re.M).group(1))
-    return {"tps": tps, "p50": p50, "p99": p99, "transactions": count, "cpu": used}
+    return {"output": out, "transactions": count, "cpu": used}
+
+
+def timed(bench, way, mode, clients, *arguments):
+    """pgbench() for the options' seconds after the warm-up: rate and latencies too."""
+    seconds = bench.options.seconds
+    prefix = os.path.join(bench.stage.folder, "transactions")
+    m = pgbench(bench, way, mode, clients, "-T", str(WARM_SECONDS + seconds), "-P", "1", "-l", f"--log-prefix={prefix}",
+                f"--sampling-rate={1 if clients == 1 else 0.1}", *arguments)
+    p50, p99 = percentiles(prefix, seconds)
+    return {**m, "tps": steady_rate(m["output"], m["transactions"]), "p50": p50, "p99": p99}
 
 
 def login_cost(bench, turn):
@@ -66,7 +102,7 @@ def pgbench_round(bench, turn):
         for mode in options.modes:
             for clients in options.clients:
                 for way in turned(bench.ways, turn):
-                    m = pgbench(bench, way, mode, clients, f"-{workload}", "-T", str(options.seconds))
+                    m = timed(bench, way, mode, clients, f"-{workload}")
                     cpu = max(0.0, m["cpu"] - clients * logins[way.name]) / m["transactions"] * 1e5
                     bench.results.add("pgbench", round=turn, way=way.name, workload=workload, mode=mode, clients=clients,
                                       tps=m["tps"], p50=m["p50"], p99=m["p99"], cpu=cpu)
@@ -78,7 +114,7 @@ def connect_round(bench, turn):
     ways = [*bench.ways, bench.stage.direct("direct, trust", user="upstream")]
     for clients in options.connect_clients:
         for way in turned(ways, turn):
-            m = pgbench(bench, way, "simple", clients, "-S", "-C", "-T", str(options.seconds))
+            m = timed(bench, way, "simple", clients, "-S", "-C")
             bench.results.add("connect", round=turn, way=way.name, clients=clients, tps=m["tps"], p50=m["p50"], p99=m["p99"],
                               cpu=m["cpu"] / m["transactions"] * 1e3)
 

@@ -12,8 +12,8 @@ HEAD = """\
 ## The proxy
 
 {machine}; {versions}. Client, proxy and server share the cores; all on the loopback, fsync on. {rounds} interleaved round{rs},
-pgbench runs of {seconds} s on tables of scale {scale}; PgBouncer in session mode, HAProxy in tcp mode with {haproxy_threads}
-thread{s}, Busbar {settings}. Clients log in with SCRAM-SHA-256 every way.
+pgbench runs of {seconds} s after {warm} s of warm-up, on tables of scale {scale}; PgBouncer in session mode, HAProxy in tcp mode with
+{haproxy_threads} thread{s}, Busbar {settings}. Clients log in with SCRAM-SHA-256 every way, and every run has new backends.
 
 Ratios are taken inside a round, between runs that are seconds apart, and the median over the rounds is given; the order of
 the ways is turned by one place each round. Trust ratios and CPU seconds, not absolute rates. CPU is that of all threads of the

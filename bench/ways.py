@@ -27,6 +27,7 @@ POSTGRES = {
 }
 PG_HBA = f"host all upstream {HOST}/32 trust\nhost all all {HOST}/32 scram-sha-256\n"
 
+# Every way begins a run with new backends: those of an earlier one have their caches filled.
 PGBOUNCER = """\
 [databases]
 bench = host={host} port={upstream} dbname=bench user=upstream
@@ -39,6 +40,7 @@ auth_file = {users}
 pool_mode = session
 max_client_conn = 5000
 default_pool_size = 1300
+server_idle_timeout = 1
 log_connections = 0
 log_disconnections = 0
 log_stats = 0
