@@ -32,10 +32,7 @@ def test_the_next_process_cancels_for_the_last(make_busbar, cluster, database, l
         wire.query("BEGIN").ok()
         wire.send(p.query("SELECT pg_sleep(60)"))
         wait_until(lambda: sleeping(ledger) == 1, "it to run")
-        for name in ("PG_PROXY_PORT", "HTTP_PORT"):
-            new.environment[name] = old.environment[name]
-        new.port, new.http_port = old.port, old.http_port
-        new.spawn().wait_log(" ready ")
+        new.spawn_beside(old).wait_log(" ready ")
         old.process.terminate()
         old.wait_log("draining")
         assert cancel(new, wire.key) == b""

@@ -124,10 +124,7 @@ def test_the_next_process_takes_over(listening, make_busbar, cluster, database):
     with old.wire() as running:
         running.query("BEGIN").ok()
         new = make_busbar(cluster.url(database), wait=False, dbname=database, BUSBAR_REUSEPORT="true")
-        for name in ("PG_PROXY_PORT", "HTTP_PORT"):
-            new.environment[name] = old.environment[name]
-        new.port, new.http_port = old.port, old.http_port
-        new.spawn().wait_log(" ready ")
+        new.spawn_beside(old).wait_log(" ready ")
         old.process.terminate()
         old.wait_log("draining")
         with new.wire() as wire:

@@ -245,9 +245,7 @@ def test_the_next_busbar_starts_before_this_one_stops(make_busbar, cluster, data
     """BUSBAR_REUSEPORT: both listen for a while, and no login fails from then on."""
     first = make_busbar(cluster.url(database), dbname=database, BUSBAR_REUSEPORT="on")
     second = make_busbar(cluster.url(database), dbname=database, wait=False, BUSBAR_REUSEPORT="on")
-    second.environment |= {"PG_PROXY_PORT": first.port, "HTTP_PORT": first.http_port}
-    second.port, second.http_port = first.port, first.http_port
-    second.spawn().wait_log("ready proxy_port=")
+    second.spawn_beside(first).wait_log("ready proxy_port=")
     with first.wire() as wire:
         wire.value("SELECT 1")
     assert first.stop() == 0

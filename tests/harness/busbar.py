@@ -90,6 +90,13 @@ class Busbar(Endpoint):
             self.process = spawn(argv, death_signal=signal.SIGTERM, stdout=log, stderr=log, env=env, cwd=self.cwd, pass_fds=fds)
         return self
 
+    def spawn_beside(self, other):
+        """Starts the program on the ports of another that still runs; both have BUSBAR_REUSEPORT."""
+        for name in ("PG_PROXY_PORT", "HTTP_PORT"):
+            self.environment[name] = other.environment[name]
+        self.port, self.http_port = other.port, other.http_port
+        return self.spawn()
+
     def start(self, timeout=20.0):
         """Starts the program and waits until it is ready."""
         self.spawn()
