@@ -12,12 +12,10 @@ from results import turned
 
 COPIES = ("out-wide", "out-narrow", "in-wide", "in-narrow")
 NARROW_BYTES_A_ROW = 97  # of pgbench_accounts, about
+WARM_SECONDS = 2  # connections are made and backends fill their caches: 128 of them take more than one
 
 
 # --- pgbench ---
-
-
-WARM_SECONDS = 2  # connections are made and backends fill their caches: 128 of them take more than one
 
 
 def figure(pattern, output, default=None):
